@@ -1,0 +1,29 @@
+"""On-device speech recognition with Deep Speech 2.
+
+    from ds2edge import Transcriber
+
+    print(Transcriber().transcribe("meeting.wav").text)
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from ds2edge.bundle import Bundle, load_bundle
+from ds2edge.errors import Ds2edgeError
+from ds2edge.results import Final, Partial, Transcript, Word
+from ds2edge.transcriber import Stream, StreamOptions, Transcriber
+
+__all__ = [
+    "Bundle",
+    "Ds2edgeError",
+    "Final",
+    "Partial",
+    "Stream",
+    "StreamOptions",
+    "Transcriber",
+    "Transcript",
+    "Word",
+    "load_bundle",
+]
+__version__ = version("ds2edge")

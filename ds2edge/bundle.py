@@ -1,0 +1,282 @@
+"""The model bundle: one folder, or the same as one .ds2 file, with all that a language needs.
+
+    manifest.json     everything small, and the SHA-256 of every other member
+    model.tflite      the acoustic model's step graph
+    check.npz         a chunk of features and the model's answer
+    lexicon.txt       the words, one a line
+    language_model.bin    KenLM
+    MODEL_CARD.md, LICENSE.txt
+
+A bundle is verified when it is loaded. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ds2edge.cache import cache_folder
+from ds2edge.decoder import SearchOptions
+from ds2edge.errors import BundleError, ConfigError, TextError
+from ds2edge.features import FeatureSettings
+from ds2edge.text import TokenSet
+
+FORMAT = 1  # raised when an older ds2edge could not read the bundle
+MANIFEST = "manifest.json"
+MODEL, CHECK = "model.tflite", "check.npz"
+LEXICON, LANGUAGE_MODEL = "lexicon.txt", "language_model.bin"
+CARD, LICENCE = "MODEL_CARD.md", "LICENSE.txt"
+REQUIRED = (MODEL, CHECK)
+EMBEDDED = Path(__file__).parent / "bundles"
+LARGEST_MEMBER = 2**31  # bytes; an archive that claims more is refused
+AGAIN = "get the bundle again or convert the checkpoint again"
+
+
+@dataclass(frozen=True)
+class StepGrid:
+    """The fixed grid of frames on which the step graph runs."""
+
+    chunk_frames: int  # feature frames in one step
+    time_stride: int  # feature frames for each output
+    look_ahead: int  # outputs by which the answer lags behind the features
+
+    @property
+    def chunk_outputs(self) -> int:
+        """Outputs of one step."""
+        return self.chunk_frames // self.time_stride
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself."""
+
+    name: str
+    tokens: TokenSet
+    features: FeatureSettings
+    grid: StepGrid
+    decoder: SearchOptions  # the best found on development data
+    licence: str = ""  # of the weights
+    language_model: dict[str, Any] = field(default_factory=dict)  # token digest, order, words
+    training: dict[str, Any] = field(default_factory=dict)  # what the model learned from
+    accuracy: dict[str, Any] = field(default_factory=dict)  # measured figures
+    parity: dict[str, Any] = field(default_factory=dict)  # difference from the checkpoint
+    members: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The step graph for the CPU."""
+        return self.folder / MODEL
+
+    @property
+    def check(self) -> Path:
+        """Features and the step graph's answer to them."""
+        return self.folder / CHECK
+
+    @property
+    def language_model(self) -> Path | None:
+        """The n-gram model, if the bundle has one."""
+        return self.folder / LANGUAGE_MODEL if LANGUAGE_MODEL in self.manifest.members else None
+
+    @cached_property
+    def words(self) -> list[str] | None:
+        """The lexicon, if the bundle has one."""
+        if LEXICON not in self.manifest.members:
+            return None
+        return (self.folder / LEXICON).read_text(encoding="utf-8").split()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all members together."""
+        return sum((self.folder / name).stat().st_size for name in (MANIFEST, *self.manifest.members))
+
+
+def load_bundle(reference: str | os.PathLike[str] | Bundle = "en") -> Bundle:
+    """Open and verify a bundle: the name of an embedded one, a folder, or a .ds2 file.
+
+    Raises:
+        BundleError: it is missing, damaged, incomplete, too new, or its parts do not belong
+            together. The message names the member, what was found and what was expected.
+    """
+    if isinstance(reference, Bundle):
+        return reference
+    embedded = EMBEDDED / str(reference)
+    is_name = isinstance(reference, str) and reference.isidentifier()
+    path = embedded if is_name and embedded.is_dir() else Path(reference)
+    if path.is_file():
+        path = _unpack(path)
+    if not path.is_dir():
+        names = sorted(p.name for p in EMBEDDED.glob("*") if p.is_dir())
+        raise BundleError(
+            f"no bundle {str(reference)!r}: needed a folder, a .ds2 file, or an embedded bundle "
+            f"({', '.join(names) or 'none is installed'})"
+        )
+    bundle = Bundle(path, _read_manifest(path / MANIFEST))
+    _verify_members(bundle)
+    _verify_pairing(bundle.manifest)
+    return bundle
+
+
+def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes | Path]) -> Bundle:
+    """Write a bundle folder, replacing an older one only when the new one is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        for name, content in members.items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, new / name)
+            else:
+                (new / name).write_bytes(content)
+        digests = {name: _digest(new / name) for name in sorted(members)}
+        values = {
+            "format": FORMAT,
+            **asdict(manifest),
+            "tokens": manifest.tokens.tokens,
+            "members": digests,
+        }
+        text = json.dumps(values, ensure_ascii=False, indent=1)
+        (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        new.rename(folder)
+    return load_bundle(folder)
+
+
+def pack_bundle(bundle: Bundle, path: Path) -> Path:
+    """Write a bundle as one .ds2 file; the same bundle gives the same bytes."""
+    part = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in (MANIFEST, *sorted(bundle.manifest.members)):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, (bundle.folder / name).read_bytes())
+    os.replace(part, path)
+    return path
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{path.parent} has no {MANIFEST}: it is not a bundle") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; {AGAIN}") from None
+    found = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise BundleError(f"{path}: format is {found!r}, expected {FORMAT}; {AGAIN}")
+    if found > FORMAT:
+        raise BundleError(
+            f"{path}: the bundle has format {found}, this ds2edge reads up to {FORMAT}; "
+            "upgrade ds2edge"
+        )
+    try:
+        return Manifest(
+            name=values["name"],
+            tokens=TokenSet(tuple(values["tokens"])),
+            features=FeatureSettings.from_dict(values["features"]),
+            grid=StepGrid(**values["grid"]),
+            decoder=SearchOptions(**values["decoder"]),
+            **{
+                key: values[key]
+                for key in ("licence", "language_model", "training", "accuracy", "parity", "members")
+            },
+        )
+    except (KeyError, TypeError, ConfigError, TextError) as error:
+        raise BundleError(f"{path} is incomplete or malformed ({error}); {AGAIN}") from None
+
+
+def _verify_members(bundle: Bundle) -> None:
+    members = bundle.manifest.members
+    for name in REQUIRED:
+        if name not in members:
+            raise BundleError(f"{bundle.folder}: {MANIFEST} lists no {name}; {AGAIN}")
+    for name, expected in members.items():
+        if Path(name).name != name:
+            raise BundleError(f"{bundle.folder}: member {name!r} is not a plain file name")
+        try:
+            found = _digest(bundle.folder / name)
+        except OSError as error:
+            raise BundleError(
+                f"{bundle.folder}: member {name} cannot be read ({error.strerror}); {AGAIN}"
+            ) from None
+        if found != expected:
+            raise BundleError(
+                f"{bundle.folder}: member {name} is damaged: SHA-256 {found[:16]}..., "
+                f"expected {expected[:16]}...; {AGAIN}"
+            )
+
+
+def _verify_pairing(manifest: Manifest) -> None:
+    """Token set, model and language model belong together."""
+    made_for = manifest.language_model.get("tokens")
+    if manifest.language_model and made_for != manifest.tokens.digest:
+        raise BundleError(
+            f"the language model of bundle {manifest.name!r} was made for the token set "
+            f"{str(made_for)[:16]}..., the acoustic model has {manifest.tokens.digest[:16]}...; "
+            "build the language model again with the model's token set"
+        )
+    grid = manifest.grid
+    if not 0 < grid.time_stride <= grid.chunk_frames or grid.chunk_frames % grid.time_stride:
+        raise BundleError(f"bundle {manifest.name!r} has an impossible step grid: {grid}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(path: Path) -> Path:
+    """Folder with the archive's members, unpacked once into the cache, keyed by hash."""
+    try:
+        key = _digest(path)[:32]
+    except OSError as error:
+        raise BundleError(f"cannot read bundle {path}: {error.strerror}") from None
+    target = cache_folder() / "bundles" / key
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpack-"))
+    except OSError:  # an unwritable cache costs the unpacking each time, no more
+        target = temporary = Path(tempfile.mkdtemp(prefix="ds2edge-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    try:
+        _extract(path, temporary)
+        if temporary != target:
+            try:
+                temporary.rename(target)
+            except OSError:  # another process was faster
+                if not target.is_dir():
+                    raise
+    except (OSError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path} is not a whole .ds2 bundle: {error}; {AGAIN}") from None
+    finally:
+        if temporary != target:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _extract(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if Path(entry.filename).name != entry.filename or entry.file_size > LARGEST_MEMBER:
+                raise BundleError(f"{path}: member {entry.filename!r} is no plain, sane file")
+            (folder / entry.filename).write_bytes(archive.read(entry))

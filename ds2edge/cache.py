@@ -1,0 +1,14 @@
+"""Where ds2edge keeps what it can make again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$DS2EDGE_CACHE`, or ds2edge below the user's cache folder; it need not exist yet."""
+    if configured := os.environ.get("DS2EDGE_CACHE"):
+        return Path(configured)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ds2edge"

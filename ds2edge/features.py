@@ -1,0 +1,218 @@
+"""Samples to feature frames, chunk by chunk: the one implementation for training and runtime.
+
+Frame k covers `window` samples from sample k * hop on; the last windows of a recording are
+filled up with zeros, so n samples make ceil(n / hop) frames. Frames are computed in chunks of
+a fixed number, whatever pieces the samples come in: the same samples give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ds2edge.errors import ConfigError
+
+FloatArray = npt.NDArray[np.float32]
+
+POWER_FLOOR = 1e-9  # of full scale (-90 dB): below it 16-bit audio holds only rounding noise
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What a frame is. Stored in checkpoints and bundles."""
+
+    kind: Literal["log_mel", "log_spectrogram"] = "log_mel"
+    sample_rate: int = 16_000  # Hz
+    window: int = 400  # samples in a frame (25 ms)
+    hop: int = 160  # samples between frames (10 ms)
+    fft: int = 512  # points of the Fourier transform
+    bins: int = 64  # mel bands; ignored by log_spectrogram
+    low: float = 60.0  # Hz, lower edge
+    high: float = 6_000.0  # Hz, upper edge; MP3 and telephones have little above
+    prior_frames: float = 100.0  # how many frames the training mean counts for at the start
+    horizon_frames: float = 500.0  # how many frames the running mean remembers
+    mean: tuple[float, ...] = ()  # of the training set, per bin; empty: zero
+    deviation: tuple[float, ...] = ()  # around the running mean, per bin; empty: one
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("log_mel", "log_spectrogram"):
+            raise ConfigError(f"features.kind is {self.kind!r}, needed: log_mel or log_spectrogram")
+        if not 0 < self.hop <= self.window <= self.fft:
+            raise ConfigError(
+                f"need 0 < hop <= window <= fft, got {self.hop}, {self.window}, {self.fft}"
+            )
+        if not 0 <= self.low < self.high <= self.sample_rate / 2:
+            raise ConfigError(
+                f"need 0 <= low < high <= {self.sample_rate / 2} Hz, got {self.low}, {self.high}"
+            )
+        if not 1 <= self.prior_frames <= self.horizon_frames:
+            raise ConfigError(
+                "need 1 <= prior_frames <= horizon_frames, "
+                f"got {self.prior_frames}, {self.horizon_frames}"
+            )
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if len(values) not in (0, self.size):
+                raise ConfigError(f"features.{name} has {len(values)} values, needed {self.size}")
+
+    @property
+    def size(self) -> int:
+        """Values in a frame."""
+        if self.kind == "log_mel":
+            return self.bins
+        first, last = self.fft_range
+        return last - first
+
+    @property
+    def fft_range(self) -> tuple[int, int]:
+        """First and one past the last Fourier bin between `low` and `high`."""
+        per_bin = self.sample_rate / self.fft
+        return int(np.ceil(self.low / per_bin)), int(np.floor(self.high / per_bin)) + 1
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames in a second."""
+        return self.sample_rate / self.hop
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `FeatureSettings.from_dict` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureSettings:
+        """Settings from plain values.
+
+        Raises:
+            ConfigError: an unknown key or an impossible value.
+        """
+        try:
+            sequences = {k: tuple(values[k]) for k in ("mean", "deviation") if k in values}
+            return cls(**{**values, **sequences})
+        except TypeError as error:
+            raise ConfigError(f"bad feature settings: {error}") from None
+
+
+@dataclass
+class FeatureState:
+    """What a recording leaves behind between two pieces."""
+
+    mean: FloatArray  # running mean, shape = (size,)
+    pending: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # samples
+    frames: int = 0  # made so far
+
+    @property
+    def nbytes(self) -> int:
+        return self.mean.nbytes + self.pending.nbytes
+
+
+class FeatureExtractor:
+    """Turns samples into normalised frames, `chunk_frames` at a time. Constant and shareable."""
+
+    def __init__(self, settings: FeatureSettings, chunk_frames: int) -> None:
+        self.settings = settings
+        self.chunk_frames = chunk_frames
+        zeros = np.zeros(settings.size, np.float32)
+        self._mean = np.array(settings.mean, np.float32) if settings.mean else zeros
+        deviation = np.array(settings.deviation, np.float32) if settings.deviation else zeros + 1
+        self._scale = (1 / deviation).astype(np.float32)
+        self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
+
+    @cached_property
+    def _window(self) -> FloatArray:
+        window = np.hanning(self.settings.window + 1)[:-1]
+        return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
+
+    @cached_property
+    def _bank(self) -> FloatArray:
+        return mel_bank(self.settings)
+
+    def start(self) -> FeatureState:
+        """The state before the first sample."""
+        return FeatureState(self._mean.copy())
+
+    def push(self, state: FeatureState, samples: FloatArray) -> list[FloatArray]:
+        """Take samples in -1..1; return the chunks that they complete.
+
+        Each chunk has shape = (chunk_frames, size).
+        """
+        state.pending = np.concatenate([state.pending, samples])
+        advance = self.chunk_frames * self.settings.hop
+        chunks, begin = [], 0
+        while len(state.pending) - begin >= self._chunk_samples:
+            piece = state.pending[begin : begin + self._chunk_samples]
+            chunks.append(self._frames(state, piece, self.chunk_frames))
+            begin += advance
+        if begin:
+            state.pending = state.pending[begin:].copy()
+        return chunks
+
+    def finish(self, state: FeatureState) -> list[FloatArray]:
+        """The frames of what is left; the last chunk is shorter, or there is none."""
+        hop, left = self.settings.hop, len(state.pending)
+        remaining, chunks = -(-left // hop), []
+        while remaining:
+            count = min(remaining, self.chunk_frames)
+            needed = hop * (count - 1) + self.settings.window
+            piece = np.zeros(needed, np.float32)
+            available = state.pending[:needed]
+            piece[: len(available)] = available
+            chunks.append(self._frames(state, piece, count))
+            state.pending = state.pending[count * hop :]
+            remaining -= count
+        return chunks
+
+    def extract(self, samples: FloatArray) -> FloatArray:
+        """All frames of a whole recording; shape = (ceil(n / hop), size)."""
+        state = self.start()
+        chunks = [*self.push(state, samples), *self.finish(state)]
+        return np.concatenate([np.zeros((0, self.settings.size), np.float32), *chunks])
+
+    def log_power(self, samples: FloatArray, count: int) -> FloatArray:
+        """`count` frames before normalisation; shape = (count, size)."""
+        windows = np.lib.stride_tricks.sliding_window_view(samples, self.settings.window)
+        windows = windows[:: self.settings.hop][:count] * self._window
+        spectrum = np.fft.rfft(windows, self.settings.fft)
+        first, last = self.settings.fft_range
+        spectrum = spectrum[:, first:last]
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        if self.settings.kind == "log_mel":
+            power = power @ self._bank
+        return np.log(power + np.float32(POWER_FLOOR))
+
+    def _frames(self, state: FeatureState, samples: FloatArray, count: int) -> FloatArray:
+        return self._normalise(state, self.log_power(samples, count))
+
+    def _normalise(self, state: FeatureState, frames: FloatArray) -> FloatArray:
+        """Subtract the running mean frame by frame, in place: nothing later is looked at."""
+        prior, horizon = self.settings.prior_frames, self.settings.horizon_frames
+        for frame in frames:
+            state.frames += 1
+            weight = np.float32(1 / min(prior + state.frames, horizon))
+            state.mean += weight * (frame - state.mean)
+            frame -= state.mean
+        frames *= self._scale
+        return frames
+
+
+def mel_bank(settings: FeatureSettings) -> FloatArray:
+    """Triangular mel filters (HTK scale) of unit area over the Fourier bins in `fft_range`.
+
+    Returns: shape = (last - first, bins).
+    """
+    edges = np.linspace(_to_mel(settings.low), _to_mel(settings.high), settings.bins + 2)
+    first, last = settings.fft_range
+    frequencies = _to_mel(np.arange(first, last) * settings.sample_rate / settings.fft)
+    rising = (frequencies[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[None, 2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
+    weights = np.maximum(0, np.minimum(rising, falling))
+    # A low band can be narrower than a Fourier bin: it then takes the nearest one.
+    for band in np.flatnonzero(weights.sum(axis=0) == 0):
+        weights[np.argmin(np.abs(frequencies - edges[band + 1])), band] = 1
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def _to_mel(hertz: Any) -> Any:
+    return 2595 * np.log10(1 + np.asarray(hertz, np.float64) / 700)

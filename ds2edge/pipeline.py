@@ -1,0 +1,92 @@
+"""The one stepping engine: samples to frames to log-probabilities to hypotheses.
+
+No files, no devices, no threads: whatever transcribes drives this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ds2edge.acoustic import AcousticState, Backend, load_backend
+from ds2edge.bundle import Bundle
+from ds2edge.decoder import DecodedWord, Decoder, DecoderState, LogProbs
+from ds2edge.features import FeatureExtractor, FeatureState
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass
+class PipelineState:
+    """Everything that a recording leaves behind between two pieces of it."""
+
+    features: FeatureState
+    acoustic: AcousticState
+    decoder: DecoderState
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes; bounded, however long the recording."""
+        return self.features.nbytes + self.acoustic.nbytes + self.decoder.bytes
+
+
+class Pipeline:
+    """Features, acoustic model and search of one bundle. Constant: threads may share it."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load the acoustic model.
+
+        Raises:
+            BackendError, BundleError: it cannot be loaded or fails its check.
+        """
+        manifest = bundle.manifest
+        self.extractor = FeatureExtractor(manifest.features, manifest.grid.chunk_frames)
+        self.backend: Backend = load_backend(bundle)
+        self.seconds_per_output = manifest.grid.time_stride / manifest.features.frame_rate
+
+    def start(self, decoder: Decoder) -> PipelineState:
+        """The state before the first sample."""
+        return PipelineState(self.extractor.start(), self.backend.start(), decoder.start())
+
+    def advance(self, state: PipelineState, samples: FloatArray) -> list[LogProbs]:
+        """Take mono samples at the model's rate, in any pieces.
+
+        Returns the log-probabilities that they completed, which the search has seen already; a
+        block for each chunk of the step grid.
+        """
+        blocks = [
+            self.backend.step(state.acoustic, frames)
+            for frames in self.extractor.push(state.features, samples)
+        ]
+        for block in blocks:
+            state.decoder.advance(block)
+        return blocks
+
+    def finish(self, state: PipelineState) -> list[LogProbs]:
+        """End the recording: flush features, convolutions and look-ahead. Returns as `advance`."""
+        blocks = [
+            self.backend.step(state.acoustic, frames)
+            for frames in self.extractor.finish(state.features)
+        ]
+        blocks.append(self.backend.flush(state.acoustic))
+        for block in blocks:
+            state.decoder.advance(block)
+        return blocks
+
+    def log_probs(self, samples: FloatArray) -> LogProbs:
+        """Log-probabilities of a whole recording, shape = (outputs, tokens), for no search."""
+        features, acoustic = self.extractor.start(), self.backend.start()
+        chunks = [*self.extractor.push(features, samples), *self.extractor.finish(features)]
+        blocks = [self.backend.step(acoustic, frames) for frames in chunks]
+        return np.concatenate([*blocks, self.backend.flush(acoustic)])
+
+
+def decode_all(decoder: Decoder, log_probs: LogProbs) -> tuple[DecodedWord, ...]:
+    """The words of a whole recording's log-probabilities."""
+    state = decoder.start()
+    state.advance(log_probs)
+    committed = state.commit()
+    best = state.finish()
+    return committed + (best[0].words if best else ())

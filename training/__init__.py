@@ -1,0 +1,1 @@
+"""Deep Speech 2 training: configuration, model, data, training, evaluation."""

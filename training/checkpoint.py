@@ -1,0 +1,68 @@
+"""Checkpoints: one .npz file with the configuration, the variables and the state of training."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ds2edge.errors import DataError
+from ds2edge.training.config import TrainConfig, from_dict
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at some moment of its training."""
+
+    config: TrainConfig
+    weights: dict[str, npt.NDArray[Any]]  # of evaluation: averaged ones, where averaging is on
+    training: dict[str, npt.NDArray[Any]] = field(default_factory=dict)  # what resuming needs
+    progress: dict[str, Any] = field(default_factory=dict)  # epoch, history, best figure
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write to a temporary file first: a kill leaves the old checkpoint whole."""
+    meta = {
+        "format": FORMAT,
+        "config": checkpoint.config.as_dict(),
+        "progress": checkpoint.progress,
+    }
+    arrays = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
+    arrays |= {f"training/{k}": v for k, v in checkpoint.training.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DataError: no such file, not a checkpoint, truncated, or of a newer format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta")))
+    except FileNotFoundError:
+        raise DataError(f"no checkpoint {path}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a whole checkpoint: {error}") from None
+    if meta.get("format") != FORMAT:
+        raise DataError(f"{path} has checkpoint format {meta.get('format')}, needed {FORMAT}")
+
+    def group(prefix: str) -> dict[str, npt.NDArray[Any]]:
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    config = from_dict(TrainConfig, meta["config"])
+    return Checkpoint(config, group("weights/"), group("training/"), meta["progress"])

@@ -1,0 +1,164 @@
+"""Training configurations: a TOML file, checked key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ds2edge.errors import ConfigError
+from ds2edge.features import FeatureSettings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One causal 2-D convolution over time and frequency."""
+
+    channels: int = 32
+    time: int = 7  # kernel, in frames
+    frequency: int = 5  # kernel, in bins
+    time_stride: int = 1
+    frequency_stride: int = 2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The deployed form of Deep Speech 2: causal convolutions, forward GRU, row convolution."""
+
+    convolutions: tuple[Convolution, ...] = (
+        Convolution(time=7, frequency=5, time_stride=3),
+        Convolution(time=3, frequency=5),
+    )
+    layers: int = 4  # recurrent layers
+    units: int = 384  # of each recurrent layer
+    look_ahead: int = 10  # output steps that the row convolution sees of the future
+    dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
+    tokens: Literal["english_characters"] = "english_characters"
+
+    @property
+    def time_stride(self) -> int:
+        """Input frames for each output step."""
+        stride = 1
+        for convolution in self.convolutions:
+            stride *= convolution.time_stride
+        return stride
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A folder below the data folder, with a manifest.tsv."""
+
+    folder: str
+    repeat: int = 1  # how often an epoch sees each recording
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a model learns from."""
+
+    train: tuple[Corpus, ...] = ()
+    dev: tuple[Corpus, ...] = ()
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each recording and epoch
+    batch_seconds: float = 150.0  # audio in a batch, padding included
+    batch_size: int = 64  # recordings in a batch, at most
+    longest: float = 20.0  # seconds; longer recordings are left out
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """SpecAugment (arXiv 1904.08779): masked stripes of frequency and time."""
+
+    frequency_masks: int = 2
+    frequency_width: int = 16  # bins, at most
+    time_masks: int = 4
+    time_width: float = 0.05  # of the recording's length, at most
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and a cosine to zero."""
+
+    epochs: int = 20
+    learning_rate: float = 2e-3
+    warm_up: int = 300  # steps
+    weight_decay: float = 1e-3
+    clip_norm: float = 2.0
+    averaging: float = 0.998  # of the exponential moving average that is evaluated and kept
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of matrix products
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run does."""
+
+    name: str
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict` is the inverse."""
+        return dataclasses.asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all settings: tells two configurations of one name apart."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a configuration.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown key, or a value of a wrong type.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Build a configuration dataclass from plain values, refusing what it does not know."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where or 'configuration'} needs a table, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ConfigError(f"unknown key {where + unknown[0]!r}; known: {', '.join(hints)}")
+    converted = {k: _convert(hints[k], v, f"{where}{k}") for k, v in values.items()}
+    try:
+        return kind(**converted)
+    except TypeError as error:
+        raise ConfigError(f"{where or 'configuration'}: {error}") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type that `hint` asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, f"{where}.")
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if origin is Literal and value in arguments:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+        if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+            return value
+    raise ConfigError(f"{where} needs {hint}, got {value!r}")

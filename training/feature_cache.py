@@ -1,0 +1,129 @@
+"""Features of whole corpora on disk: computed once in worker processes, then memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from ds2edge.audio import read_audio
+from ds2edge.errors import AudioError
+from ds2edge.features import FeatureExtractor, FeatureSettings
+from ds2edge.progress import track
+from ds2edge.training.manifest import Utterance
+
+log = logging.getLogger(__name__)
+
+OFFLINE_CHUNK = 240  # frames at a time: the cut does not change a frame's definition
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Frames of many recordings, end to end."""
+
+    frames: npt.NDArray[np.float16]  # shape = (all frames, bins)
+    starts: npt.NDArray[np.int64]  # of each recording, and the end; shape = (recordings + 1,)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        """Frames of one recording, shape = (frames, bins)."""
+        return self.frames[self.starts[index] : self.starts[index + 1]].astype(np.float32)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Frames of each recording."""
+        return np.diff(self.starts)
+
+
+def cached_features(
+    utterances: Sequence[Utterance],
+    settings: FeatureSettings,
+    speed: float,
+    folder: Path,
+    jobs: int | None = None,
+) -> FeatureCache:
+    """Features of the recordings played `speed` times as fast, from the cache or computed."""
+    key = json.dumps([settings.as_dict(), speed, [str(u.path) for u in utterances]])
+    name = hashlib.sha256(key.encode()).hexdigest()[:20]
+    frames_path, starts_path = folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
+    if not starts_path.exists():  # written last: its presence says that both are whole
+        folder.mkdir(parents=True, exist_ok=True)
+        _compute(utterances, settings, speed, frames_path, starts_path, jobs)
+    return FeatureCache(np.load(frames_path, mmap_mode="r"), np.load(starts_path))
+
+
+def feature_statistics(
+    utterances: Sequence[Utterance], settings: FeatureSettings, jobs: int | None = None
+) -> FeatureSettings:
+    """Settings with mean and deviation of the training set, as normalisation will see it."""
+    sample = utterances[:: max(1, len(utterances) // 400)]
+    with _workers(jobs) as pool:
+        raw = list(pool.map(partial(_log_power, settings), sample, chunksize=8))
+        mean = np.concatenate(raw).mean(axis=0, dtype=np.float64)
+        centred = replace(settings, mean=tuple(mean.tolist()), deviation=())
+        frames = pool.map(partial(_features, centred, 1.0), sample, chunksize=8)
+        deviation = np.concatenate(list(frames)).std(axis=0, dtype=np.float64)
+    return replace(centred, deviation=tuple(deviation.tolist()))
+
+
+def _compute(
+    utterances: Sequence[Utterance],
+    settings: FeatureSettings,
+    speed: float,
+    frames_path: Path,
+    starts_path: Path,
+    jobs: int | None,
+) -> None:
+    starts, total = [0], 0
+    part = frames_path.with_suffix(f".{os.getpid()}.part")
+    with _workers(jobs) as pool, part.open("wb") as file:
+        work = pool.map(partial(_features, settings, speed), utterances, chunksize=8)
+        for frames in track(work, f"features at speed {speed:g}", len(utterances)):
+            file.write(frames.astype(np.float16).tobytes())
+            total += len(frames)
+            starts.append(total)
+    raw = np.memmap(part, np.float16, "r", shape=(total, settings.size))
+    np.save(frames_path, raw)
+    part.unlink()
+    np.save(starts_path, np.array(starts, np.int64))
+
+
+def _workers(jobs: int | None) -> ProcessPoolExecutor:
+    # Not forked: the parent may hold TensorFlow's threads.
+    return ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("forkserver"))
+
+
+def _features(
+    settings: FeatureSettings, speed: float, utterance: Utterance
+) -> npt.NDArray[np.float32]:
+    """All frames; none of a recording that cannot be read, which is said."""
+    try:
+        samples = read_audio(utterance.path, settings.sample_rate)
+    except AudioError as error:
+        log.warning("left out: %s", error)
+        return np.zeros((0, settings.size), np.float32)
+    if speed != 1.0:
+        samples = soxr.resample(samples, settings.sample_rate * speed, settings.sample_rate)
+    return FeatureExtractor(settings, OFFLINE_CHUNK).extract(samples)
+
+
+def _log_power(settings: FeatureSettings, utterance: Utterance) -> npt.NDArray[np.float32]:
+    try:
+        samples = read_audio(utterance.path, settings.sample_rate)
+    except AudioError:  # said when the features are computed
+        return np.zeros((0, settings.size), np.float32)
+    count = max(0, (len(samples) - settings.window) // settings.hop + 1)
+    return FeatureExtractor(settings, OFFLINE_CHUNK).log_power(samples, count)
