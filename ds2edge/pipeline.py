@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ds2edge.acoustic import AcousticState, Backend, load_backend
-from ds2edge.bundle import Bundle
-from ds2edge.decoder import DecodedWord, Decoder, DecoderState, LogProbs
-from ds2edge.features import FeatureExtractor, FeatureState
+from ds2edge.bundle import Bundle, StepGrid
+from ds2edge.decoder import DecodedWord, Decoder, DecoderState, LogProbs, SearchOptions
+from ds2edge.features import FeatureExtractor, FeatureSettings, FeatureState
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -35,16 +35,10 @@ class PipelineState:
 class Pipeline:
     """Features, acoustic model and search of one bundle. Constant: threads may share it."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Load the acoustic model.
-
-        Raises:
-            BackendError, BundleError: it cannot be loaded or fails its check.
-        """
-        manifest = bundle.manifest
-        self.extractor = FeatureExtractor(manifest.features, manifest.grid.chunk_frames)
-        self.backend: Backend = load_backend(bundle)
-        self.seconds_per_output = manifest.grid.time_stride / manifest.features.frame_rate
+    def __init__(self, features: FeatureSettings, grid: StepGrid, backend: Backend) -> None:
+        self.extractor = FeatureExtractor(features, grid.chunk_frames)
+        self.backend = backend
+        self.seconds_per_output = grid.time_stride / features.frame_rate
 
     def start(self, decoder: Decoder) -> PipelineState:
         """The state before the first sample."""
@@ -81,6 +75,29 @@ class Pipeline:
         chunks = [*self.extractor.push(features, samples), *self.extractor.finish(features)]
         blocks = [self.backend.step(acoustic, frames) for frames in chunks]
         return np.concatenate([*blocks, self.backend.flush(acoustic)])
+
+
+def load_pipeline(bundle: Bundle) -> Pipeline:
+    """The pipeline of a bundle.
+
+    Raises:
+        BackendError, BundleError: the acoustic model cannot be loaded or fails its check.
+    """
+    return Pipeline(bundle.manifest.features, bundle.manifest.grid, load_backend(bundle))
+
+
+def load_decoder(bundle: Bundle, options: SearchOptions | None = None) -> Decoder:
+    """The decoder of a bundle, with its lexicon and language model if it has them.
+
+    Raises:
+        DecoderError: they cannot be read or do not belong together.
+    """
+    return Decoder(
+        bundle.manifest.tokens,
+        words=bundle.words,
+        language_model=bundle.language_model,
+        options=options or bundle.manifest.decoder,
+    )
 
 
 def decode_all(decoder: Decoder, log_probs: LogProbs) -> tuple[DecodedWord, ...]:

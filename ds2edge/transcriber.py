@@ -17,7 +17,7 @@ from ds2edge.audio import SampleInput, Samples, open_audio
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import DecodedWord, Decoder
 from ds2edge.errors import AudioError, StreamError
-from ds2edge.pipeline import Pipeline
+from ds2edge.pipeline import load_decoder, load_pipeline
 from ds2edge.results import Final, Partial, Seconds, Transcript, Word
 
 Event: TypeAlias = Partial | Final
@@ -54,14 +54,8 @@ class Transcriber:
 
     def __init__(self, bundle: str | os.PathLike[str] | Bundle = "en") -> None:
         self.bundle = load_bundle(bundle)
-        self._pipeline = Pipeline(self.bundle)
-        manifest = self.bundle.manifest
-        self._decoder = Decoder(
-            manifest.tokens,
-            words=self.bundle.words,
-            language_model=self.bundle.language_model,
-            options=manifest.decoder,
-        )
+        self._pipeline = load_pipeline(self.bundle)
+        self._decoder = load_decoder(self.bundle)
         self._process = os.getpid()
 
     def transcribe(

@@ -25,7 +25,8 @@ from ds2edge.training.manifest import Utterance
 
 log = logging.getLogger(__name__)
 
-OFFLINE_CHUNK = 240  # frames at a time: the cut does not change a frame's definition
+# Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
+OFFLINE_CHUNK = 16
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Word and character error rates."""
+"""Word and character error rates, counted by jiwer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import Levenshtein
+import jiwer
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,22 @@ class ErrorRate:
     def rate(self) -> float:
         return self.errors / max(1, self.length)
 
+    @property
+    def percent(self) -> float:
+        """The rate, rounded to what is worth printing."""
+        return round(100 * self.rate, 2)
 
-def error_rate(wanted: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> ErrorRate:
-    """Errors over all recordings together; items are words, or characters."""
-    pairs = list(zip(wanted, said, strict=True))
-    return ErrorRate(sum(Levenshtein.distance(w, s) for w, s in pairs), sum(len(w) for w, _ in pairs))
+
+def word_error_rate(wanted: Sequence[str], said: Sequence[str]) -> ErrorRate:
+    """Word errors over all recordings together."""
+    return _counted(jiwer.process_words(list(wanted), list(said)))
+
+
+def character_error_rate(wanted: Sequence[str], said: Sequence[str]) -> ErrorRate:
+    """Character errors, spaces included, over all recordings together."""
+    return _counted(jiwer.process_characters(list(wanted), list(said)))
+
+
+def _counted(found: jiwer.WordOutput | jiwer.CharacterOutput) -> ErrorRate:
+    errors = found.substitutions + found.deletions + found.insertions
+    return ErrorRate(errors, found.hits + found.substitutions + found.deletions)

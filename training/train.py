@@ -31,7 +31,7 @@ from ds2edge.training.data import (
     training_batches,
 )
 from ds2edge.training.feature_cache import feature_statistics
-from ds2edge.training.metrics import ErrorRate, error_rate
+from ds2edge.training.metrics import ErrorRate, character_error_rate
 from ds2edge.training.model import AcousticModel, build_model, output_lengths, token_set
 from ds2edge.text import collapse
 
@@ -183,7 +183,7 @@ def dev_error(model: AcousticModel, recordings: Recordings, config: TrainConfig)
         for path, length in zip(logits.argmax(-1), lengths, strict=True):
             said.append(tokens.decode(collapse(path[:length].tolist())))
     wanted = [tokens.decode(t) for t in recordings.tokens]
-    return error_rate([list(w) for w in wanted], [list(s) for s in said])
+    return character_error_rate(wanted, said)
 
 
 def build_optimizer(config: OptimizerConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -1,0 +1,261 @@
+"""`ds2edge convert CHECKPOINT -o BUNDLE`: from a trained checkpoint to a verified bundle."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ds2edge.audio import read_audio
+from ds2edge.bundle import (
+    CARD,
+    CHECK,
+    LANGUAGE_MODEL,
+    LEXICON,
+    LICENCE,
+    MODEL,
+    Bundle,
+    Manifest,
+    StepGrid,
+    load_bundle,
+    pack_bundle,
+    write_bundle,
+)
+from ds2edge.convert.card import model_card, parity_table
+from ds2edge.convert.parity import (
+    check_gate,
+    difference,
+    graph_log_probs,
+    model_log_probs,
+    probe_frames,
+)
+from ds2edge.convert.step_graph import build_step_graph, to_tflite
+from ds2edge.decoder import Decoder, LogProbs, SearchOptions
+from ds2edge.errors import DataError
+from ds2edge.features import FeatureExtractor, FeatureSettings
+from ds2edge.progress import track
+from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.evaluate import recognise, summary, tune
+from ds2edge.training.language_model import LanguageModel, open_language_model
+from ds2edge.training.manifest import Utterance, read_manifest
+from ds2edge.training.model import AcousticModel, build_model, token_set
+from ds2edge.training.train import assign
+
+CHUNK_OUTPUTS = 4  # of one step: larger is a little faster and answers later
+CHECK_TOLERANCE = 0.5  # nats; processors' int8 kernels round differently, other models are far off
+
+EPILOG = """examples:
+  ds2edge convert runs/en-small/best.npz -o my-bundle
+      letters only, without a language model
+  ds2edge convert best.npz -o en --language-model lm-en \\
+      --dev speech/librispeech/manifest.tsv --test speech/librispeech/manifest.tsv
+      decoder weights tuned on split dev; error rates and parity measured on split test
+"""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The step graphs of one checkpoint."""
+
+    grid: StepGrid
+    float32: bytes
+    int8: bytes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `ds2edge convert` command."""
+    parser = argparse.ArgumentParser(
+        "ds2edge convert",
+        description="Convert a checkpoint to a quantised model bundle and prove them equal.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="best.npz or last.npz of `ds2edge train`")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder, or FILE.ds2")
+    parser.add_argument("--name", help="of the bundle [name of --out]")
+    parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
+    parser.add_argument("--dev", type=Path, help="manifest whose split dev tunes the decoder")
+    parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
+    parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
+    parser.add_argument("--licence", default="", help="of the weights, an SPDX expression")
+    given = parser.parse_args(arguments)
+    command = "ds2edge convert " + shlex.join(sys.argv[2:] if arguments is None else arguments)
+    bundle = convert(
+        load_checkpoint(given.checkpoint),
+        given.out,
+        name=given.name or given.out.stem,
+        language_model=open_language_model(given.language_model) if given.language_model else None,
+        dev=read_manifest(given.dev, "dev") if given.dev else [],
+        test=read_manifest(given.test, "test") if given.test else [],
+        notes=_read_text(given.notes) if given.notes else "",
+        licence=given.licence,
+        command=command,
+    )
+    print(parity_table(bundle.manifest))
+    print(f"{given.out}: {bundle.size / 1e6:.2f} MB")
+    return 0
+
+
+def convert(
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    name: str,
+    language_model: LanguageModel | None = None,
+    dev: Sequence[Utterance] = (),
+    test: Sequence[Utterance] = (),
+    notes: str = "",
+    licence: str = "",
+    command: str = "",
+) -> Bundle:
+    """Write a bundle: a folder, or one file if `out` ends in .ds2.
+
+    Raises:
+        DataError: the checkpoint or the language model does not fit.
+        BundleError: the converted model is not the same model.
+    """
+    config = checkpoint.config
+    tokens = token_set(config.model)
+    if language_model and language_model.description.get("tokens") != tokens.digest:
+        raise DataError(f"{language_model.folder} was built for another token set than the model's")
+    model = build_model(config.model, config.features)
+    assign(model, checkpoint.weights)
+    converted = convert_model(model)
+    probe = probe_frames(converted.grid, config.features.size)
+    parity = compare(model, converted, [probe])
+    decoder = Decoder(
+        tokens,
+        words=language_model.lexicon.read_text(encoding="utf-8").split() if language_model else None,
+        language_model=language_model.binary if language_model else None,
+        options=SearchOptions(),
+    )
+    if dev:
+        blocks = _int8_log_probs(converted, config.features, dev)
+        options, _ = tune(decoder, tokens, dev, blocks)
+        decoder = decoder.with_options(options)
+    accuracy: dict[str, Any] = {}
+    if test:
+        parity, accuracy = measure(model, converted, config.features, decoder, test)
+    manifest = Manifest(
+        name=name,
+        tokens=tokens,
+        features=config.features,
+        grid=converted.grid,
+        decoder=decoder.options,
+        licence=licence,
+        language_model=language_model.description if language_model else {},
+        training={
+            "config": {k: v for k, v in config.as_dict().items() if k != "features"},
+            "epochs": checkpoint.progress.get("epoch"),
+            "history": checkpoint.progress.get("history", []),
+        },
+        accuracy=accuracy,
+        parity=parity,
+    )
+    members: dict[str, bytes | Path] = {
+        MODEL: converted.int8,
+        CHECK: _check_member(converted, probe),
+        CARD: model_card(manifest, notes, command).encode(),
+    }
+    if language_model:
+        members |= {LEXICON: language_model.lexicon, LANGUAGE_MODEL: language_model.binary}
+    if licence:
+        members[LICENCE] = f"Licence of these weights: {licence}\n".encode()
+    return _write(out, manifest, members)
+
+
+def convert_model(model: AcousticModel, chunk_outputs: int = CHUNK_OUTPUTS) -> Converted:
+    """Both step graphs of a model."""
+    graph = build_step_graph(model, chunk_outputs)
+    contents = []
+    for quantise in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            contents.append(to_tflite(graph, folder, quantise))
+    return Converted(graph.grid, *contents)
+
+
+def compare(
+    model: AcousticModel, converted: Converted, recordings: Sequence[np.ndarray[Any, Any]]
+) -> dict[str, Any]:
+    """Pass the gate, and say by how much.
+
+    Raises:
+        BundleError: a difference is over its limit.
+    """
+    expected = model_log_probs(model, recordings)
+    of_float, of_int8 = (
+        difference(list(graph_log_probs(graph, converted.grid, recordings)), expected)
+        for graph in (converted.float32, converted.int8)
+    )
+    check_gate(of_float, of_int8)
+    return {"float32": asdict(of_float), "int8": asdict(of_int8)}
+
+
+def measure(
+    model: AcousticModel,
+    converted: Converted,
+    features: FeatureSettings,
+    decoder: Decoder,
+    test: Sequence[Utterance],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Differences and error rates on recordings: of the model, the float and the int8 graph."""
+    recordings = _features(features, converted.grid, test)
+    parity = compare(model, converted, recordings)
+    rows = {
+        "model": model_log_probs(model, recordings),
+        "float32": graph_log_probs(converted.float32, converted.grid, recordings),
+        "int8": graph_log_probs(converted.int8, converted.grid, recordings),
+    }
+    figures = {
+        row: summary(recognise(decoder, test, track(blocks, f"decoding {row}", len(test))))
+        for row, blocks in rows.items()
+    }
+    for row, values in figures.items():
+        parity.setdefault(row, {}).update(values)
+    return parity, {"test": figures["int8"]}
+
+
+def _int8_log_probs(
+    converted: Converted, features: FeatureSettings, utterances: Sequence[Utterance]
+) -> list[LogProbs]:
+    recordings = _features(features, converted.grid, utterances)
+    return list(graph_log_probs(converted.int8, converted.grid, recordings))
+
+
+def _features(
+    settings: FeatureSettings, grid: StepGrid, utterances: Sequence[Utterance]
+) -> list[np.ndarray[Any, Any]]:
+    """Frames of every utterance on the runtime's grid."""
+    extractor = FeatureExtractor(settings, grid.chunk_frames)
+    return [extractor.extract(read_audio(u.path, settings.sample_rate)) for u in utterances]
+
+
+def _check_member(converted: Converted, frames: np.ndarray[Any, Any]) -> bytes:
+    """The test chunk that every runtime has to reproduce when it loads the bundle."""
+    (log_probs,) = graph_log_probs(converted.int8, converted.grid, [frames])
+    file = io.BytesIO()
+    np.savez(file, features=frames, log_probs=log_probs, tolerance=CHECK_TOLERANCE)
+    return file.getvalue()
+
+
+def _write(out: Path, manifest: Manifest, members: dict[str, bytes | Path]) -> Bundle:
+    if out.suffix != ".ds2":
+        return write_bundle(out, manifest, members)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        return load_bundle(pack_bundle(write_bundle(Path(folder) / "b", manifest, members), out))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
