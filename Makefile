@@ -1,0 +1,77 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both work in .venv/ and build/ only.
+
+PYTHON ?= python3
+# The recording that `make demo` transcribes; a line of its folder's manifest.tsv tells who speaks.
+DEMO ?= tests/data/speech/2428-83705-0017.mp3
+
+VENVS := .venv
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+NEEDED_PACKAGES := python3-dev python3-venv g++ make
+SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
+
+PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
+SOURCES := pyproject.toml CMakeLists.txt \
+  $(shell find $(PACKAGE_FOLDERS) -type f -not -name '*.pyc' -not -name '.*')
+# Changes when a source is added or removed, which no file's time tells.
+SOURCE_LIST := $(VENVS)/sources
+$(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
+
+.PHONY: help demo test test-system system-packages check clean
+
+help:
+	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
+	@echo "make test         build, install into $(VENVS)/test with TensorFlow, run all checks and tests"
+	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
+	@echo "make clean        remove $(VENVS)/ and build/"
+	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
+
+demo: $(VENVS)/demo/.installed
+	@row=$$(awk -F '\t' -v name='$(notdir $(DEMO))' '$$1 == name' '$(dir $(DEMO))manifest.tsv'); \
+	  printf '\nRecording  %s (speaker: %s)\n' '$(DEMO)' "$$(printf %s "$$row" | cut -f 4)"; \
+	  printf 'Said       %s\n' "$$(printf %s "$$row" | cut -f 3)"
+	@printf 'Heard      ' && $(VENVS)/demo/bin/ds2edge transcribe '$(DEMO)'
+
+test: $(VENVS)/test/.installed
+	$(VENVS)/test/bin/ruff check .
+	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
+	$(VENVS)/test/bin/pytest -m 'not system'
+
+test-system: $(VENVS)/test/.installed
+	@missing=; ! command -v dpkg-query >/dev/null || for name in $(SYSTEM_PACKAGES); do \
+	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
+	    || missing="$$missing $$name"; done; \
+	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+	@if grep -rqs --include='test_*.py' 'mark\.system' tests; then $(VENVS)/test/bin/pytest -m system; \
+	  else echo "No test is marked system yet."; fi
+
+$(VENVS)/demo/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Building ds2edge and installing it into $(VENVS)/demo: some minutes the first time ..."
+	@test -x $(VENVS)/demo/bin/pip || $(PYTHON) -m venv $(VENVS)/demo
+	@$(VENVS)/demo/bin/python $(PIP_INSTALL) .
+	@touch $@
+
+$(VENVS)/test/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Installing ds2edge with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
+	@test -x $(VENVS)/test/bin/pip || $(PYTHON) -m venv $(VENVS)/test
+	@$(VENVS)/test/bin/python $(PIP_INSTALL) '.[train,dev]'
+	@touch $@
+
+# All that is missing, in one line.
+check:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "make: missing $(PYTHON); install with: sudo apt-get install python3 $(NEEDED_PACKAGES)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: ds2edge needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V); name another: make PYTHON=python3.12" >&2; exit 1; }
+	@missing=; \
+	  $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' \
+	    || missing="$$missing python3-dev"; \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	  command -v $(CXX) >/dev/null || missing="$$missing g++"; \
+	  command -v make >/dev/null || missing="$$missing make"; \
+	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+
+system-packages: # for .ci/run
+	@echo $(SYSTEM_PACKAGES)
+
+clean:
+	rm -rf $(VENVS) build

@@ -1,0 +1,357 @@
+"""Files and buffers to mono float32 at the model's rate.
+
+Everything passes through `SampleInput`, block by block, so that a file read whole and the same
+file fed to a stream in any pieces give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile  # type: ignore[import-untyped, unused-ignore]
+import soxr  # type: ignore[import-untyped, unused-ignore]
+
+from ds2edge.errors import AudioError, StreamError
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+Samples: TypeAlias = npt.NDArray[Any] | bytes | bytearray | memoryview
+
+# Accepted dtypes and what their full scale is multiplied with to become 1.
+SCALES = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0, "float64": 1.0}
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz
+MOST_CHANNELS = 64  # more is a (channels, n) array that should have been transposed
+LARGEST_SAMPLE = 2.0**31  # unscaled int32 as floats passes; more would overflow in the features
+QUALITY = "HQ"  # of soxr; flat to 0.91 of the band, stop band at -120 dB
+
+FORMATS = "WAV, FLAC, MP3, Ogg Opus, Ogg Vorbis, AIFF, AU, CAF, W64"
+
+
+def read_audio(path: str | os.PathLike[str], sample_rate: int) -> FloatArray:
+    """A whole file as mono samples in -1..1 at `sample_rate` Hz; shape = (n,).
+
+    Raises:
+        AudioError: the file is missing, unreadable, damaged, cut short or without samples.
+    """
+    with open_audio(path) as file:
+        converter = SampleInput(file.sample_rate, sample_rate)
+        pieces = [converter.convert(block) for block in file.blocks(seconds=10.0)]
+        pieces.append(converter.finish())
+    return np.concatenate(pieces)
+
+
+def open_audio(path: str | os.PathLike[str]) -> AudioFile:
+    """Open a file that libsndfile can decode; use it as a context manager.
+
+    Raises:
+        AudioError: the file is missing, unreadable, empty or in no known format.
+    """
+    return AudioFile(path)
+
+
+class AudioFile:
+    """A recording that is decoded block by block, once from its start to its end."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """See `open_audio`."""
+        self.path = Path(path)
+        self._raw = _open_file(self.path)
+        try:
+            # By descriptor: the name's ending has no say in what the format is.
+            self._sound = _ForwardSoundFile(self._raw.fileno(), closefd=False)
+        except (soundfile.SoundFileError, TypeError) as error:
+            self._raw.close()
+            raise AudioError(
+                f"{self.path} is not a readable recording ({_reason(error)}); needed: {FORMATS}"
+            ) from None
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return int(self._sound.samplerate)
+
+    @property
+    def channels(self) -> int:
+        return int(self._sound.channels)
+
+    @property
+    def seconds(self) -> float:
+        """Length by the header: an estimate for MP3, 0 where the header does not tell."""
+        return self._promised_frames / self.sample_rate
+
+    def blocks(self, seconds: float = 1.0) -> Iterator[FloatArray]:
+        """The samples in -1..1 in blocks of at most `seconds`; shape = (frames, channels).
+
+        Raises:
+            AudioError: the data are damaged, fewer than the header promises, or none at all; or
+            a sample is NaN or infinite.
+        """
+        length, done = max(1, round(seconds * self.sample_rate)), 0
+        while len(block := self._read(length)):
+            done += len(block)
+            yield block
+        if self._header_is_exact and done < self._promised_frames:
+            raise self._incomplete()
+        if done == 0:
+            raise AudioError(f"{self.path} has 0 samples")
+
+    def close(self) -> None:
+        self._sound.close()
+        self._raw.close()
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _promised_frames(self) -> int:
+        frames = int(self._sound.frames)
+        # A FLAC that was written to a pipe does not know its length; libsndfile says 2**63 - 1.
+        return 0 if frames > 2**62 else frames
+
+    @property
+    def _header_is_exact(self) -> bool:
+        """FLAC writes down the number of samples; elsewhere libsndfile counts or estimates."""
+        return bool(self._sound.format == "FLAC")
+
+    def _read(self, frames: int) -> FloatArray:
+        try:
+            block: FloatArray = self._sound.read(frames, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            if self._header_is_exact:
+                raise self._incomplete() from None
+            raise AudioError(f"{self.path} is damaged ({_reason(error)})") from None
+        try:
+            for column in block.T:
+                _check_range(column)
+        except AudioError as error:
+            raise AudioError(f"{self.path}: {error}") from None
+        return block
+
+    def _incomplete(self) -> AudioError:
+        promised = f"the {self.seconds:.2f} s that its header promises" if self.seconds else "all"
+        return AudioError(f"{self.path} is damaged or cut short: {promised} cannot be read")
+
+
+class SampleInput:
+    """Samples of one stream, in any pieces, to mono float32 at the model's rate.
+
+    The result does not depend on the pieces. Whatever raises leaves the stream as it was.
+    """
+
+    def __init__(self, sample_rate: float, model_rate: float) -> None:
+        """Rates in Hz.
+
+        Raises:
+            AudioError: a rate is not a number from 1,000 to 768,000.
+        """
+        self.sample_rate = _checked_rate(sample_rate)
+        self.model_rate = _checked_rate(model_rate)
+        self._channels: int | None = None  # known with the first samples
+        self._frames = 0
+        self._finished = False
+        self._resampler: soxr.ResampleStream | None = None
+        if self.sample_rate != self.model_rate:
+            self._resampler = soxr.ResampleStream(
+                self.sample_rate, self.model_rate, 1, dtype="float32", quality=QUALITY
+            )
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has been taken so far."""
+        return self._frames / self.sample_rate
+
+    def convert(
+        self, samples: Samples, dtype: npt.DTypeLike | None = None, channels: int = 1
+    ) -> FloatArray:
+        """Take samples; return what the resampler yields for them so far, shape = (m,).
+
+        Args:
+            samples: int16, int32, float32 or float64, shape = (n,) or (n, channels), integers of
+                full scale and floats in -1..1; or bytes of one of these.
+            dtype: of `samples` where they are bytes.
+            channels: interleaved in `samples` where they are bytes.
+
+        Raises:
+            AudioError: wrong dtype or shape, NaN, infinity, a changed number of channels.
+            StreamError: `finish` has been called.
+        """
+        if self._finished:
+            raise StreamError("no samples can be added to a finished stream")
+        array = _as_array(samples, dtype, channels)
+        found = 1 if array.ndim == 1 else array.shape[1]
+        if len(array) and found != (self._channels or found):
+            raise AudioError(
+                f"the stream has {_count(self._channels or 0, 'channel')}, got {found}; "
+                "a stream keeps its number of channels"
+            )
+        mono = _mono(array)
+        if len(array):
+            self._channels = found
+            self._frames += len(array)
+        return self._resample(mono, last=False)
+
+    def finish(self) -> FloatArray:
+        """The samples that the resampler still holds; shape = (m,).
+
+        Raises:
+            StreamError: `finish` has been called before.
+        """
+        if self._finished:
+            raise StreamError("the stream is already finished")
+        self._finished = True
+        return self._resample(np.zeros(0, np.float32), last=True)
+
+    def _resample(self, mono: FloatArray, last: bool) -> FloatArray:
+        if self._resampler is None:
+            return mono
+        return np.asarray(self._resampler.resample_chunk(mono, last=last), np.float32)
+
+
+class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+    """Never seeks.
+
+    soundfile seeks after each block to where it is already; an MP3 decoder then loses the bits
+    that it keeps from earlier frames, and every block begins with damage.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open_file(path: Path) -> Any:
+    """The file, opened for reading and known not to be empty."""
+    try:
+        raw = path.open("rb", buffering=0)
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise AudioError(f"cannot read {str(path)!r}: {error}") from None
+    status = os.fstat(raw.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raw.close()
+        raise AudioError(f"{path} is empty (0 bytes)")
+    return raw
+
+
+def _reason(error: Exception) -> str:
+    """libsndfile's own words, without soundfile's prefix and the full stop."""
+    text = getattr(error, "error_string", str(error))
+    return str(text).strip().rstrip(".")
+
+
+def _checked_rate(rate: Any) -> float:
+    if rate is None:
+        raise AudioError("sample_rate is needed where there is no file header, got None")
+    number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if not number or not math.isfinite(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"sample_rate must be a number from {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate!r}"
+        )
+    return float(rate)
+
+
+def _as_array(samples: Any, dtype: npt.DTypeLike | None, channels: int) -> npt.NDArray[Any]:
+    """A view of `samples` as an array of an accepted dtype and shape."""
+    if isinstance(samples, bytes | bytearray | memoryview):
+        return _from_bytes(samples, dtype, channels)
+    if not isinstance(samples, np.ndarray):
+        raise AudioError(
+            f"samples must be a NumPy array, or bytes with dtype=, got {type(samples).__name__}"
+        )
+    if samples.dtype.name not in SCALES:
+        raise AudioError(f"samples must be {_accepted()}, got {samples.dtype.name}")
+    if dtype is not None and _dtype_name(dtype) != samples.dtype.name:
+        raise AudioError(f"dtype={_dtype_name(dtype)} was said of samples of {samples.dtype.name}")
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
+        raise AudioError(f"samples must have shape (n,) or (n, channels), got {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > MOST_CHANNELS:
+        raise AudioError(
+            f"samples must have shape (n,) or (n, channels) with up to {MOST_CHANNELS} channels, "
+            f"got {samples.shape}; transpose an array of (channels, n)"
+        )
+    return samples
+
+
+def _from_bytes(samples: Any, dtype: npt.DTypeLike | None, channels: int) -> npt.NDArray[Any]:
+    if dtype is None:
+        raise AudioError(f"samples given as bytes need dtype=: {_accepted()}")
+    name = _dtype_name(dtype)
+    if name not in SCALES:
+        raise AudioError(f"samples must be {_accepted()}, got dtype={name}")
+    if (
+        isinstance(channels, bool)
+        or not isinstance(channels, int)
+        or channels not in range(1, MOST_CHANNELS + 1)
+    ):
+        raise AudioError(f"channels must be from 1 to {MOST_CHANNELS}, got {channels!r}")
+    try:
+        flat = np.frombuffer(samples, np.uint8)
+    except (ValueError, BufferError) as error:
+        raise AudioError(f"samples cannot be read as bytes: {error}") from None
+    frame = np.dtype(dtype).itemsize * channels
+    if len(flat) % frame:
+        raise AudioError(
+            f"{_count(channels, 'channel')} of {name} need a multiple of {frame} bytes, "
+            f"got {len(flat)}"
+        )
+    array = flat.view(dtype)
+    return array if channels == 1 else array.reshape(-1, channels)
+
+
+def _dtype_name(dtype: npt.DTypeLike) -> str:
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        raise AudioError(f"samples must be {_accepted()}, got dtype={dtype!r}") from None
+
+
+def _accepted() -> str:
+    return "int16, int32, float32 or float64"
+
+
+def _mono(array: npt.NDArray[Any]) -> FloatArray:
+    """The channels' mean as float32 of full scale 1; shape = (n,). Always a copy.
+
+    Channel by channel: a sum along the other axis would depend on the length and memory order.
+
+    Raises:
+        AudioError: NaN, infinity or a value far beyond full scale.
+    """
+    columns = array[:, None] if array.ndim == 1 else array
+    total = np.zeros(len(array), np.float32)
+    for column in columns.T:
+        if column.dtype.kind == "f":
+            _check_range(column)
+        total += column.astype(np.float32)
+    total *= np.float32(SCALES[array.dtype.name] / columns.shape[1])
+    return total
+
+
+def _check_range(column: npt.NDArray[Any]) -> None:
+    if not len(column):
+        return
+    peak = max(float(column.max()), -float(column.min()))  # NaN if there is any
+    if math.isnan(peak) or math.isinf(peak):
+        at = int(np.flatnonzero(~np.isfinite(column))[0])
+        raise AudioError(f"samples must be finite numbers, got {column[at]} at sample {at}")
+    if peak > LARGEST_SAMPLE:
+        raise AudioError(f"floating-point samples must be within -1..1, got {peak:.3g}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,372 @@
+"""The `ds2edge` command: what it prints, where, and with which exit code.
+
+A stand-in for the recogniser, which "hears" the options that it was given, makes every answer
+known; files are read for real. Runs of the installed command stand at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ds2edge import cli
+from ds2edge.audio import read_audio
+from ds2edge.errors import BundleError, ConfigError
+from ds2edge.results import Final, Transcript, Word
+
+SPEECH = Path(__file__).parent / "data" / "speech"
+RECORDING = str(SPEECH / "2428-83705-0017.mp3")
+OTHER = str(SPEECH / "LJ001-0011.opus")
+
+
+@dataclass(frozen=True)
+class FakeOptions:
+    beam: int = field(default=32, metadata={"help": "hypotheses kept, 100% of them"})
+    alpha: float | None = field(default=None, metadata={"help": "weight of the language model"})
+    language_model: bool = field(default=True, metadata={"help": "use the language model"})
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ConfigError(f"beam must be at least 1, got {self.beam}")
+
+
+class FakeTranscriber:
+    def __init__(self, bundle: str = "en") -> None:
+        if bundle != "en":
+            raise BundleError(f"no bundle at {bundle}")
+
+    def transcribe(self, path, options, progress):
+        seconds = len(read_audio(path, 16_000)) / 16_000
+        for tenth in range(1, 11):
+            time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+            progress(seconds * tenth / 10, seconds)
+        text = f"{options.beam} {options.alpha} {options.language_model}"
+        words = tuple(Word(word, 0.5, 1.0, 0.75) for word in text.split())
+        return Transcript((Final(0, words, 0.0, seconds),), seconds)
+
+    def info(self):
+        return {"bundle": "en", "sample_rate": 16_000, "accuracy": {"test": {"wer": 0.25}}}
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Calls the command; returns exit code, standard output and standard error."""
+    monkeypatch.setattr(cli, "Transcriber", FakeTranscriber)
+    monkeypatch.setattr(cli, "StreamOptions", FakeOptions)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return (code, *capfd.readouterr())
+
+    return run
+
+
+# ---- transcribe ----
+
+
+def test_one_file_prints_its_text_alone(run):
+    assert run("transcribe", RECORDING) == (0, "32 None True\n", "")
+
+
+def test_several_files_print_a_line_each_in_order(run):
+    expected = f"{OTHER}: 32 None True\n{RECORDING}: 32 None True\n"
+    assert run("transcribe", OTHER, RECORDING) == (0, expected, "")
+
+
+def test_json_is_a_line_for_each_file(run):
+    code, out, err = run("transcribe", "--json", RECORDING, OTHER)
+    first, second = map(json.loads, out.splitlines())
+    assert (code, err) == (0, "")
+    assert (first["file"], second["file"]) == (RECORDING, OTHER)
+    assert first["duration"] == pytest.approx(4.99, abs=0.05)
+    assert first["text"] == "32 None True"
+    expected = {"text": "32", "start": 0.5, "end": 1.0, "confidence": 0.75}
+    assert first["segments"][0]["words"][0] == expected
+
+
+def test_options_become_flags(run):
+    flags = ("--beam", "8", "--alpha", "-0.5", "--no-language-model")
+    assert run("transcribe", *flags, RECORDING) == (0, "8 -0.5 False\n", "")
+
+
+def test_an_impossible_option(run):
+    expected = "ds2edge: beam must be at least 1, got 0\n"
+    assert run("transcribe", "--beam", "0", RECORDING) == (2, "", expected)
+
+
+def test_names_that_are_not_utf8(run, tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.mp3")
+    path.write_bytes(Path(RECORDING).read_bytes())
+    code, out, err = run("transcribe", "--json", path)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["file"] == str(path)
+
+
+def truncated_flac(path: Path) -> None:
+    soundfile.write(path, np.sin(np.arange(48_000)), 16_000, format="FLAC")
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+BAD_FILES = {
+    "missing.wav": (lambda path: None, "No such file"),
+    "folder.wav": (Path.mkdir, "Is a directory"),
+    "empty.wav": (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
+    "text.wav": (lambda path: path.write_text("hello\n" * 99), "not a readable recording"),
+    "cut.flac": (truncated_flac, "damaged or cut short"),
+    "none.wav": (lambda path: soundfile.write(path, np.zeros(0), 16_000), "has 0 samples"),
+    "nan.wav": (
+        lambda path: soundfile.write(path, np.full(99, np.nan), 16_000, subtype="FLOAT"),
+        "finite numbers, got nan",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_one_line_and_exit_code_2(run, tmp_path, name):
+    make, message = BAD_FILES[name]
+    make(tmp_path / name)
+    code, out, err = run("transcribe", tmp_path / name)
+    assert (code, out) == (2, "")
+    assert err.startswith("ds2edge: ")
+    assert str(tmp_path / name) in err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_among_others_is_exit_code_1(run, tmp_path, name):
+    make, message = BAD_FILES[name]
+    make(tmp_path / name)
+    code, out, err = run("transcribe", RECORDING, tmp_path / name, OTHER)
+    assert code == 1
+    assert out == f"{RECORDING}: 32 None True\n{OTHER}: 32 None True\n"
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_only_bad_files_is_exit_code_2(run, tmp_path):
+    code, out, err = run("transcribe", tmp_path / "a", tmp_path / "b")
+    assert (code, out, err.count("\n")) == (2, "", 2)
+
+
+def test_a_bad_bundle(run):
+    expected = "ds2edge: no bundle at nowhere\n"
+    assert run("transcribe", "--bundle", "nowhere", RECORDING) == (2, "", expected)
+    assert run("info", "--bundle", "nowhere") == (2, "", expected)
+
+
+# ---- the other commands ----
+
+
+def test_info(run):
+    code, out, err = run("info")
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    expected = [["bundle", "en"], ["sample", "rate", "16000"], ["accuracy"], ["test"]]
+    assert lines == [*expected, ["wer", "0.25"]]
+
+
+def test_info_json(run):
+    assert json.loads(run("info", "--json")[1]) == FakeTranscriber().info()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["transcribe", "--help"], ["info", "--help"]])
+def test_help_has_examples_and_exit_codes(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert "examples:" in out
+    assert "exit codes:" in out
+
+
+def test_help_tells_the_options_and_their_defaults(run):
+    out = " ".join(run("transcribe", "--help")[1].split())
+    assert "--beam N hypotheses kept, 100% of them [32]" in out
+    assert "--alpha X weight of the language model [the bundle's own]" in out
+    assert "--language-model, --no-language-model use the language model [on]" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["listen"], "invalid choice: 'listen'"),
+        (["transcribe"], "required: FILE"),
+        (["transcribe", "--jso", RECORDING], "unrecognized arguments: --jso"),
+        (["transcribe", "--beam", "many", RECORDING], "invalid int value: 'many'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("ds2edge: ")
+    assert message in err
+
+
+def stand_in(monkeypatch, main) -> None:
+    """Let `ds2edge train` call `main`."""
+    module = types.ModuleType("stand_in_for_training")
+    module.main = main
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cli.EXTRA_COMMANDS, "train", (f"{module.__name__}:main", ""))
+
+
+def test_extra_commands_get_the_remaining_arguments(run, monkeypatch):
+    got = []
+    stand_in(monkeypatch, lambda arguments: got.append(arguments) or 7)
+    assert run("train", "config.toml", "--help", "--bundle", "x") == (7, "", "")
+    assert got == [["config.toml", "--help", "--bundle", "x"]]
+
+
+def test_a_missing_extra_names_the_remedy(run, monkeypatch):
+    def needs_keras(arguments):
+        import keras  # noqa: F401
+
+    monkeypatch.setitem(sys.modules, "keras", None)  # makes an import of it fail
+    stand_in(monkeypatch, needs_keras)
+    expected = "ds2edge: `ds2edge train` needs the package keras: pip install 'ds2edge[train]'\n"
+    assert run("train") == (2, "", expected)
+
+
+# ---- a process of its own ----
+
+FAKE_PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_cli
+from ds2edge import cli
+cli.Transcriber, cli.StreamOptions = test_cli.FakeTranscriber, test_cli.FakeOptions
+sys.exit(cli.main())
+"""
+FAKE_COMMAND = [sys.executable, "-P", "-c", FAKE_PROGRAM]  # -P: the installed ds2edge
+
+
+def test_training_without_tensorflow_names_the_remedy():
+    program = """
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from ds2edge import cli
+sys.exit(cli.main(["train", "--help"]))
+"""
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(": pip install 'ds2edge[train]'\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_pipe_is_quiet():
+    command = [*FAKE_COMMAND, "transcribe", *[RECORDING] * 20]
+    environment = {**os.environ, "FAKE_DELAY": "0.01"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == cli.PIPE_CLOSED
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as full:
+        command = [*FAKE_COMMAND, "transcribe", RECORDING]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (2, b"ds2edge: No space left on device\n")
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130():
+    command = [*FAKE_COMMAND, "transcribe", *[RECORDING] * 20]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "FAKE_DELAY": "0.1"},
+    )
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, b"ds2edge: interrupted\n")
+
+
+def on_a_terminal(*arguments: str) -> tuple[bytes, bytes]:
+    """Standard output, a pipe, and standard error, a terminal."""
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [*FAKE_COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env={**os.environ, "FAKE_DELAY": "0.03", "TERM": "xterm"},
+    )
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other side is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return out, shown
+
+
+def test_several_files_have_a_progress_bar_on_a_terminal():
+    out, shown = on_a_terminal("transcribe", RECORDING, OTHER, RECORDING)
+    assert b"transcribing" in shown
+    assert b"left" in shown
+    assert b"100%" in shown
+    assert out.decode().count("32 None True\n") == 3
+    assert b"32 None" not in shown
+
+
+def test_a_long_file_has_a_progress_bar_and_a_short_one_none(tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(25 * 8_000), 8_000)
+    assert b"transcribing" in on_a_terminal("transcribe", str(path))[1]
+    assert on_a_terminal("transcribe", RECORDING)[1] == b""
+
+
+# ---- the installed command ----
+
+
+def ds2edge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("ds2edge"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_installed_command_tells_its_version():
+    done = ds2edge("--version")
+    assert done.stdout.startswith("ds2edge 0.")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_installed_command_transcribes_in_silence():
+    done = ds2edge("transcribe", RECORDING)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = "i found that as a woman of business she was beyond all my expectations"
+    assert len(set(said.split()) & set(done.stdout.split())) >= 7  # of 14
+
+
+def test_the_installed_command_on_bad_input(tmp_path):
+    done = ds2edge("transcribe", str(tmp_path / "missing.wav"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "Traceback" not in done.stderr
