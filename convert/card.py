@@ -6,7 +6,11 @@ from typing import Any
 
 from ds2edge.bundle import Manifest
 
-ROWS = {"model": "Keras model, float32", "float32": "step graph, float32", "int8": "step graph, int8"}
+ROWS = {
+    "model": "Keras model, float32",
+    "float32": "step graph, float32",
+    "int8": "step graph, int8",
+}
 
 
 def parity_table(manifest: Manifest) -> str:

@@ -38,10 +38,11 @@ from ds2edge.convert.parity import (
     probe_frames,
 )
 from ds2edge.convert.step_graph import build_step_graph, to_tflite
-from ds2edge.decoder import Decoder, LogProbs, SearchOptions
+from ds2edge.decoder import Decoder, LogProbs
 from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
+from ds2edge.text import TokenSet
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
 from ds2edge.training.evaluate import recognise, summary, tune
 from ds2edge.training.language_model import LanguageModel, open_language_model
@@ -131,12 +132,7 @@ def convert(
     converted = convert_model(model)
     probe = probe_frames(converted.grid, config.features.size)
     parity = compare(model, converted, [probe])
-    decoder = Decoder(
-        tokens,
-        words=language_model.lexicon.read_text(encoding="utf-8").split() if language_model else None,
-        language_model=language_model.binary if language_model else None,
-        options=SearchOptions(),
-    )
+    decoder = _decoder(tokens, language_model)
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)
         options, _ = tune(decoder, tokens, dev, blocks)
@@ -221,6 +217,13 @@ def measure(
     for row, values in figures.items():
         parity.setdefault(row, {}).update(values)
     return parity, {"test": figures["int8"]}
+
+
+def _decoder(tokens: TokenSet, language_model: LanguageModel | None) -> Decoder:
+    if language_model is None:
+        return Decoder(tokens)
+    words = language_model.lexicon.read_text(encoding="utf-8").split()
+    return Decoder(tokens, words=words, language_model=language_model.binary)
 
 
 def _int8_log_probs(

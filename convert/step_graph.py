@@ -77,7 +77,7 @@ def fold(model: AcousticModel) -> FoldedModel:
     )
 
 
-class StepGraph(tf.Module):  # type: ignore[misc]
+class StepGraph(tf.Module):
     """`step` and `flush` as TensorFlow functions of one stream (batch 1)."""
 
     def __init__(self, model: FoldedModel, grid: StepGrid, bins: int) -> None:
@@ -112,8 +112,8 @@ class StepGraph(tf.Module):  # type: ignore[misc]
             x = _convolve(layer, x)
         steps = self.grid.chunk_outputs
         x = tf.reshape(x, (steps, x.shape[2] * x.shape[3]))
-        for i, layer in enumerate(self.model.recurrences):
-            x, outputs[f"recurrence{i}"] = _recur(layer, x, inputs[f"recurrence{i}"])
+        for i, recurrence in enumerate(self.model.recurrences):
+            x, outputs[f"recurrence{i}"] = _recur(recurrence, x, inputs[f"recurrence{i}"])
         # Beyond the end the row convolution sees zero hidden steps, as in training.
         hidden = x[None] * inputs["valid"]
         window = tf.concat([inputs["row"], hidden], axis=1)

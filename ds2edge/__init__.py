@@ -1,13 +1,11 @@
 """On-device speech recognition with Deep Speech 2.
 
-    from ds2edge import Transcriber
+from ds2edge import Transcriber
 
-    print(Transcriber().transcribe("meeting.wav").text)
+print(Transcriber().transcribe("meeting.wav").text)
 """
 
 from __future__ import annotations
-
-from importlib.metadata import version
 
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.errors import Ds2edgeError
@@ -26,4 +24,11 @@ __all__ = [
     "Word",
     "load_bundle",
 ]
-__version__ = version("ds2edge")
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version  # imported late: it takes longer than all of ds2edge
+
+        return version("ds2edge")
+    raise AttributeError(f"module 'ds2edge' has no attribute {name!r}")

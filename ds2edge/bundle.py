@@ -105,7 +105,8 @@ class Bundle:
     @property
     def size(self) -> int:
         """Bytes of all members together."""
-        return sum((self.folder / name).stat().st_size for name in (MANIFEST, *self.manifest.members))
+        names = (MANIFEST, *self.manifest.members)
+        return sum((self.folder / name).stat().st_size for name in names)
 
 
 def load_bundle(reference: str | os.PathLike[str] | Bundle = "en") -> Bundle:
@@ -194,10 +195,12 @@ def _read_manifest(path: Path) -> Manifest:
             features=FeatureSettings.from_dict(values["features"]),
             grid=StepGrid(**values["grid"]),
             decoder=SearchOptions(**values["decoder"]),
-            **{
-                key: values[key]
-                for key in ("licence", "language_model", "training", "accuracy", "parity", "members")
-            },
+            licence=values["licence"],
+            language_model=values["language_model"],
+            training=values["training"],
+            accuracy=values["accuracy"],
+            parity=values["parity"],
+            members=values["members"],
         )
     except (KeyError, TypeError, ConfigError, TextError) as error:
         raise BundleError(f"{path} is incomplete or malformed ({error}); {AGAIN}") from None

@@ -89,8 +89,10 @@ class FeatureSettings:
             ConfigError: an unknown key or an impossible value.
         """
         try:
-            sequences = {k: tuple(values[k]) for k in ("mean", "deviation") if k in values}
-            return cls(**{**values, **sequences})
+            sequences: dict[str, Any] = {
+                name: tuple(values[name]) for name in ("mean", "deviation") if name in values
+            }
+            return cls(**(values | sequences))
         except TypeError as error:
             raise ConfigError(f"bad feature settings: {error}") from None
 
@@ -115,7 +117,7 @@ class FeatureExtractor:
         self.settings = settings
         self.chunk_frames = chunk_frames
         zeros = np.zeros(settings.size, np.float32)
-        self._mean = np.array(settings.mean, np.float32) if settings.mean else zeros
+        self._mean: FloatArray = np.array(settings.mean, np.float32) if settings.mean else zeros
         deviation = np.array(settings.deviation, np.float32) if settings.deviation else zeros + 1
         self._scale = (1 / deviation).astype(np.float32)
         self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
@@ -123,7 +125,7 @@ class FeatureExtractor:
     @cached_property
     def _window(self) -> FloatArray:
         window = np.hanning(self.settings.window + 1)[:-1]
-        return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
+        return np.asarray(window / np.sqrt(np.sum(window**2)), np.float32)
 
     @cached_property
     def _bank(self) -> FloatArray:
@@ -180,7 +182,7 @@ class FeatureExtractor:
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         if self.settings.kind == "log_mel":
             power = power @ self._bank
-        return np.log(power + np.float32(POWER_FLOOR))
+        return np.asarray(np.log(power + np.float32(POWER_FLOOR)), np.float32)
 
     def _frames(self, state: FeatureState, samples: FloatArray, count: int) -> FloatArray:
         return self._normalise(state, self.log_power(samples, count))
@@ -211,7 +213,7 @@ def mel_bank(settings: FeatureSettings) -> FloatArray:
     # A low band can be narrower than a Fourier bin: it then takes the nearest one.
     for band in np.flatnonzero(weights.sum(axis=0) == 0):
         weights[np.argmin(np.abs(frequencies - edges[band + 1])), band] = 1
-    return (weights / weights.sum(axis=0)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
 def _to_mel(hertz: Any) -> Any:

@@ -168,7 +168,9 @@ class Stream:
     `with` closes the stream; it never finishes it.
     """
 
-    def __init__(self, transcriber: Transcriber, sample_rate: float, options: StreamOptions) -> None:
+    def __init__(
+        self, transcriber: Transcriber, sample_rate: float, options: StreamOptions
+    ) -> None:
         """Use `Transcriber.stream`."""
         self._pipeline = transcriber._pipeline
         self._decoder = transcriber._decoder_for(options)

@@ -35,7 +35,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "config": checkpoint.config.as_dict(),
         "progress": checkpoint.progress,
     }
-    arrays = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
+    arrays: dict[str, Any] = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     arrays |= {f"training/{k}": v for k, v in checkpoint.training.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -51,12 +51,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         DataError: no such file, not a checkpoint, truncated, or of a newer format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
     except FileNotFoundError:
         raise DataError(f"no checkpoint {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a whole checkpoint: {error}") from None
     if meta.get("format") != FORMAT:
         raise DataError(f"{path} has checkpoint format {meta.get('format')}, needed {FORMAT}")

@@ -158,7 +158,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
-        if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-            return value
+    plain = isinstance(hint, type) and not isinstance(hint, types.GenericAlias)
+    if plain and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
     raise ConfigError(f"{where} needs {hint}, got {value!r}")

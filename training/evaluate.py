@@ -64,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluate(
-    bundle: Bundle, decoder: Decoder, utterances: Sequence[Utterance]
-) -> list[Recognised]:
+def evaluate(bundle: Bundle, decoder: Decoder, utterances: Sequence[Utterance]) -> list[Recognised]:
     """Recognise every utterance, as streaming would, greedily and with the language model."""
     pipeline, rate = load_pipeline(bundle), bundle.manifest.features.sample_rate
     log_probs = (pipeline.log_probs(read_audio(u.path, rate)) for u in utterances)
@@ -91,7 +89,10 @@ def recognise(
 def summary(found: Sequence[Recognised]) -> dict[str, Any]:
     """WER and CER in percent, both ways: what model cards and tables show."""
     wanted = [r.wanted for r in found]
-    ways = {"greedy": [r.greedy for r in found], "language_model": [r.language_model for r in found]}
+    ways = {
+        "greedy": [r.greedy for r in found],
+        "language_model": [r.language_model for r in found],
+    }
     return {
         "utterances": len(found),
         **{

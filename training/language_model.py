@@ -193,5 +193,3 @@ def _run(command: Sequence[object]) -> None:
     if done.returncode:
         reason = " ".join(done.stderr.split()[-40:])
         raise DataError(f"{Path(str(command[0])).name} failed: {reason}")
-
-

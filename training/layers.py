@@ -46,9 +46,7 @@ class SequenceBatchNorm(keras.layers.Layer):
         units = (shape[-1],)
         self.gamma = self.add_weight(name="gamma", shape=units, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=units, initializer="zeros")
-        self.mean = self.add_weight(
-            name="mean", shape=units, initializer="zeros", trainable=False
-        )
+        self.mean = self.add_weight(name="mean", shape=units, initializer="zeros", trainable=False)
         self.variance = self.add_weight(
             name="variance", shape=units, initializer="ones", trainable=False
         )

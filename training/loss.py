@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ def ctc_loss(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor) -> 
 
 def alignable(tokens: list[int], steps: int) -> bool:
     """Whether CTC can align the text: each token takes a step, each repeat one blank more."""
-    repeats = sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+    repeats = sum(a == b for a, b in pairwise(tokens))
     return len(tokens) + repeats <= steps
 
 
@@ -38,13 +39,16 @@ def _tensorflow_ctc(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tens
     """TensorFlow's C++ kernel, reached through sparse labels: 5 times faster than the dense way."""
     import tensorflow as tf
 
-    mask = tf.sequence_mask(lengths, tf.shape(tokens)[1])
+    # The kernel refuses empty texts: they get a stand-in, and their loss is that of all blanks.
+    empty = tf.equal(lengths, 0)
+    tokens = tf.where(empty[:, None], tf.ones_like(tokens), tokens)
+    mask = tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(tokens)[1])
     sparse = tf.SparseTensor(
         tf.where(mask),
         tf.cast(tf.boolean_mask(tokens, mask), tf.int32),
         tf.shape(tokens, tf.int64),
     )
-    return tf.nn.ctc_loss(
+    losses = tf.nn.ctc_loss(
         sparse,
         logits,
         label_length=None,
@@ -52,3 +56,6 @@ def _tensorflow_ctc(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tens
         logits_time_major=False,
         blank_index=BLANK,
     )
+    blanks = tf.nn.log_softmax(logits)[:, :, BLANK]
+    valid = tf.sequence_mask(steps, tf.shape(logits)[1], dtype=blanks.dtype)
+    return tf.where(empty, -tf.reduce_sum(blanks * valid, axis=1), losses)

@@ -60,8 +60,7 @@ class AcousticModel(keras.Model):
             for i, c in enumerate(config.convolutions)
         ]
         self.recurrences = [
-            ForwardGRU(config.units, precision, name=f"recurrence{i}")
-            for i in range(config.layers)
+            ForwardGRU(config.units, precision, name=f"recurrence{i}") for i in range(config.layers)
         ]
         self.row = RowConvolution(config.look_ahead, name="row")
         self.row_norm = SequenceBatchNorm(name="row_norm")

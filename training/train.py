@@ -20,6 +20,7 @@ from keras import ops
 from ds2edge.cache import cache_folder
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.progress import track
+from ds2edge.text import collapse
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ds2edge.training.config import OptimizerConfig, TrainConfig, load_config
 from ds2edge.training.data import (
@@ -33,7 +34,6 @@ from ds2edge.training.data import (
 from ds2edge.training.feature_cache import feature_statistics
 from ds2edge.training.metrics import ErrorRate, character_error_rate
 from ds2edge.training.model import AcousticModel, build_model, output_lengths, token_set
-from ds2edge.text import collapse
 
 log = logging.getLogger(__name__)
 
@@ -235,14 +235,15 @@ def assign(owner: Any, values: dict[str, Any]) -> None:
     Raises:
         DataError: a value is missing or of another shape.
     """
-    for name, old in variables(owner).items():
-        if name not in values or values[name].shape != old.shape:
-            got = values[name].shape if name in values else "nothing"
-            raise DataError(f"checkpoint has {got} for {name}, needed shape {old.shape}")
     kind = "model" if isinstance(owner, keras.Model) else "optimizer"
-    ordered = sorted(name for name in values if name.startswith(f"{kind}/"))
-    for variable, name in zip(owner.variables, ordered, strict=True):
-        variable.assign(values[name])
+    # By position: Keras numbers some names anew in every process.
+    ordered = [values[name] for name in sorted(values) if name.startswith(f"{kind}/")]
+    needed = [tuple(variable.shape) for variable in owner.variables]
+    found = [value.shape for value in ordered]
+    if found != needed:
+        raise DataError(f"the checkpoint's {kind} has shapes {found}, needed {needed}")
+    for variable, value in zip(owner.variables, ordered, strict=True):
+        variable.assign(value)
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:

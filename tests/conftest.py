@@ -1,0 +1,93 @@
+"""What several tests share: recordings, and a tiny model with a bundle of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ds2edge import Bundle, Transcriber
+from ds2edge.audio import read_audio
+from ds2edge.features import FeatureSettings
+
+if TYPE_CHECKING:
+    from ds2edge.training.checkpoint import Checkpoint
+
+SPEECH = Path(__file__).parent / "data" / "speech"
+RECORDINGS = sorted(p for p in SPEECH.iterdir() if p.suffix in {".mp3", ".opus", ".flac", ".wav"})
+
+
+@pytest.fixture(scope="session")
+def transcriber() -> Transcriber:
+    """The embedded English bundle."""
+    return Transcriber()
+
+
+@pytest.fixture(scope="session")
+def recording() -> Path:
+    """A real recording."""
+    return RECORDINGS[0]
+
+
+@pytest.fixture(scope="session")
+def speech(recording: Path) -> np.ndarray[Any, Any]:
+    """Some seconds of real speech at 16 kHz."""
+    return read_audio(recording, 16_000)[: 16_000 * 4]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DS2EDGE_CACHE", str(folder))
+    return folder
+
+
+def tiny_checkpoint(seed: int) -> Checkpoint:
+    """A random model of the deployed form, small, with batch norms that do something."""
+    from keras import ops
+
+    from ds2edge.training.checkpoint import Checkpoint
+    from ds2edge.training.config import Convolution, ModelConfig, TrainConfig
+    from ds2edge.training.model import build_model
+    from ds2edge.training.train import variables
+
+    config = TrainConfig(
+        name="tiny",
+        features=FeatureSettings(bins=20),
+        model=ModelConfig(
+            convolutions=(
+                Convolution(channels=4, time=5, frequency=5, time_stride=3),
+                Convolution(channels=4, time=3, frequency=3),
+            ),
+            layers=2,
+            units=48,
+            look_ahead=5,
+        ),
+    )
+    rng = np.random.default_rng(seed)
+    model = build_model(config.model, config.features)
+    for variable in model.variables:
+        name, shape = variable.path.rsplit("/", 1)[-1], variable.shape
+        if name in ("mean", "beta"):
+            variable.assign(rng.normal(0, 0.3, shape))
+        elif name in ("variance", "gamma"):
+            variable.assign(rng.uniform(0.5, 1.5, shape))
+        else:
+            variable.assign(ops.convert_to_numpy(variable) + rng.normal(0, 0.1, shape))
+    return Checkpoint(config, variables(model), progress={"epoch": 0, "history": []})
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Checkpoint:
+    return tiny_checkpoint(seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny model, converted."""
+    from ds2edge.convert.command import convert
+
+    return convert(checkpoint, tmp_path_factory.mktemp("bundles") / "tiny", name="tiny")

@@ -1,0 +1,72 @@
+"""Token sets, normalisation, CTC collapse."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ds2edge.errors import TextError
+from ds2edge.text import BLANK_TOKEN, TokenSet, collapse, english_characters, normalise
+
+ENGLISH = english_characters()
+
+
+def test_english_has_the_papers_29_outputs() -> None:
+    assert len(ENGLISH) == 29
+    assert ENGLISH.tokens[0] == BLANK_TOKEN
+    assert ENGLISH.space == 1
+
+
+@given(st.text(alphabet="abcxyz' ", max_size=30))
+def test_encode_and_decode_are_inverse(text: str) -> None:
+    assert ENGLISH.decode(ENGLISH.encode(text)) == text
+
+
+@given(st.text())
+def test_normalised_text_can_be_spelled(text: str) -> None:
+    spelled = normalise(text, ENGLISH)
+    assert ENGLISH.decode(ENGLISH.encode(spelled)) == spelled
+    assert normalise(spelled, ENGLISH) == spelled
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Mrs. Quilter's  MANNER,", "mrs quilter's manner"),
+        ("caf\u00e9 na\u00efve", "cafe naive"),
+        ("don\u2019t 'quote'", "don't 'quote'"),
+        ("-- ' --", ""),
+    ],
+)
+def test_normalise(text: str, wanted: str) -> None:
+    assert normalise(text, ENGLISH) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ([], []),
+        ([0, 0], []),
+        ([5, 5, 5], [5]),
+        ([5, 0, 5], [5, 5]),
+        ([0, 5, 6, 6, 0, 6], [5, 6, 6]),
+    ],
+)
+def test_collapse(path: list[int], wanted: list[int]) -> None:
+    assert collapse(path) == wanted
+
+
+def test_unknown_character_is_named() -> None:
+    with pytest.raises(TextError, match="'7'"):
+        ENGLISH.encode("route 7")
+
+
+@pytest.mark.parametrize("tokens", [(), ("a", BLANK_TOKEN), (BLANK_TOKEN, "a", "a")])
+def test_bad_token_sets_are_refused(tokens: tuple[str, ...]) -> None:
+    with pytest.raises(TextError):
+        TokenSet(tokens)
+
+
+def test_digest_tells_token_sets_apart() -> None:
+    assert ENGLISH.digest != TokenSet((*ENGLISH.tokens[:-1], "\u00e6")).digest

@@ -1,0 +1,317 @@
+"""Layers, loss, data and the training loop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+from conftest import RECORDINGS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from ds2edge.audio import read_audio
+from ds2edge.errors import ConfigError, DataError
+from ds2edge.training import train as training
+from ds2edge.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ds2edge.training.config import (
+    AugmentConfig,
+    Convolution,
+    Corpus,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    load_config,
+)
+from ds2edge.training.data import bucket, pad, spec_augment
+from ds2edge.training.layers import CausalConvolution, RowConvolution, SequenceBatchNorm
+from ds2edge.training.loss import alignable, ctc_loss
+from ds2edge.training.model import build_model
+from ds2edge.training.recurrent import gru
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+
+
+def plain_gru(x: Any, initial: Any, kernel: Any) -> Any:
+    """The GRU's definition, step by step, differentiated by TensorFlow itself."""
+    units, hidden, states = kernel.shape[0], initial, []
+    for t in range(x.shape[1]):
+        recurrent = ops.matmul(hidden, kernel)
+        gates = ops.sigmoid(x[:, t, : 2 * units] + recurrent[:, : 2 * units])
+        update, reset = gates[:, :units], gates[:, units:]
+        candidate = ops.tanh(x[:, t, 2 * units :] + reset * recurrent[:, 2 * units :])
+        hidden = update * hidden + (1 - update) * candidate
+        states.append(hidden)
+    return ops.stack(states, axis=1)
+
+
+def test_gru_and_its_gradient_equal_the_definition() -> None:
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=s).astype("f4") for s in [(3, 7, 15), (3, 5), (5, 15)]]
+    weights = rng.normal(size=(3, 7, 5)).astype("f4")
+    results = []
+    for function in (gru, plain_gru):
+        tensors = [tf.constant(i) for i in inputs]
+        with tf.GradientTape() as tape:
+            for tensor in tensors:
+                tape.watch(tensor)
+            loss = tf.reduce_sum(function(*tensors) * weights)
+        results.append([loss, *tape.gradient(loss, tensors)])
+    for found, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def brute_force_ctc(log_probs: np.ndarray[Any, Any], tokens: list[int]) -> float:
+    """-log of the sum over all paths that collapse to `tokens`."""
+    from ds2edge.text import collapse
+
+    paths = itertools.product(range(log_probs.shape[1]), repeat=len(log_probs))
+    matching = [log_probs[range(len(p)), p].sum() for p in paths if collapse(p) == tokens]
+    return float(-np.logaddexp.reduce(matching))
+
+
+@pytest.mark.parametrize("tokens", [[], [1], [1, 1], [2, 1, 2]])
+def test_ctc_loss_sums_over_all_alignments(tokens: list[int]) -> None:
+    logits = np.random.default_rng(1).normal(size=(2, 6, 3)).astype("f4")
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    padded = np.array([tokens + [0] * (4 - len(tokens))] * 2, "i4")
+    lengths = np.array([len(tokens)] * 2, "i4")
+    found = ctc_loss(logits, np.array([6, 5], "i4"), padded, lengths)
+    wanted = [brute_force_ctc(log_probs[i, :steps], tokens) for i, steps in enumerate((6, 5))]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "steps", "possible"), [([], 0, True), ([1, 1], 2, False), ([1, 1], 3, True)]
+)
+def test_alignable_counts_the_blanks_between_repeats(
+    tokens: list[int], steps: int, possible: bool
+) -> None:
+    assert alignable(tokens, steps) is possible
+
+
+def test_batch_norm_ignores_padding_and_keeps_running_averages() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(3, 2, size=(2, 50, 4)).astype("f4")
+    mask = np.ones((2, 50), "f4")
+    mask[1, 20:] = 0
+    norm = SequenceBatchNorm(momentum=0.0)
+    y = ops.convert_to_numpy(norm(x, mask, training=True))
+    valid = np.concatenate([y[0], y[1, :20]])
+    np.testing.assert_allclose(valid.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(valid.std(0), 1, atol=1e-2)
+    x[1, 20:] = 1e6
+    for in_training in (True, False):
+        again = ops.convert_to_numpy(norm(x, mask, training=in_training))
+        np.testing.assert_allclose(again[0], y[0], atol=1e-4)
+
+
+def test_convolution_sees_nothing_later_than_its_step() -> None:
+    layer = CausalConvolution(3, 7, 5, 3, 2, "float32")
+    x = np.random.default_rng(3).normal(size=(1, 31, 10, 1)).astype("f4")
+    mask = np.ones((1, 11), "f4")
+    y = ops.convert_to_numpy(layer(x, mask))
+    assert y.shape == (1, 11, 5, 3)
+    x[:, 18:] = 9
+    changed = ops.convert_to_numpy(layer(x, mask))
+    np.testing.assert_array_equal(changed[:, :6], y[:, :6])
+    assert not np.allclose(changed[:, 6], y[:, 6])
+
+
+def test_row_convolution_sees_exactly_the_look_ahead_and_zeros_beyond_the_end() -> None:
+    layer = RowConvolution(2)
+    x = np.random.default_rng(4).normal(size=(2, 6, 3)).astype("f4")
+    mask = np.array([[1] * 6, [1] * 4 + [0] * 2], "f4")
+    layer.build(x.shape)
+    weights = np.random.default_rng(5).normal(size=(3, 3)).astype("f4")
+    layer.kernel.assign(weights)
+    found = ops.convert_to_numpy(layer(x, mask))
+    hidden = np.concatenate([x * mask[:, :, None], np.zeros((2, 2, 3))], axis=1)
+    wanted = sum(weights[j] * hidden[:, j : j + 6] for j in range(3))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_padding_changes_nothing(checkpoint: Checkpoint) -> None:
+    config = checkpoint.config
+    model = build_model(config.model, config.features)
+    training.assign(model, checkpoint.weights)
+    rng = np.random.default_rng(6)
+    frames = [rng.normal(size=(n, 20)).astype("f4") for n in (40, 23)]
+    together = ops.convert_to_numpy(model(training.inputs(pad(frames, [[], []]))))
+    for one, row in zip(frames, together, strict=True):
+        alone = ops.convert_to_numpy(model(training.inputs(pad([one], [[]]))))[0]
+        np.testing.assert_allclose(row[: len(alone)], alone, atol=1e-5)
+
+
+@given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), size=st.integers(1, 9))
+@settings(deadline=None)
+def test_buckets_hold_everything_once_within_the_budget(lengths: list[int], size: int) -> None:
+    array = np.array(lengths)
+    groups = bucket(array, 1000, size, np.random.default_rng(0))
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) <= size
+        assert len(group) == 1 or array[group].max() * len(group) <= 1000
+
+
+def test_spec_augment_masks_stripes() -> None:
+    frames = np.ones((200, 40), "f4")
+    config = AugmentConfig(2, 8, 2, 0.1)
+    spec_augment(frames, config, np.random.default_rng(1))
+    masked_bins = (frames == 0).all(axis=0).sum()
+    masked_frames = (frames == 0).all(axis=1).sum()
+    assert 0 < masked_bins <= 16
+    assert 0 < masked_frames <= 40
+    inside = frames[~(frames == 0).all(axis=1)][:, ~(frames == 0).all(axis=0)]
+    assert (inside == 1).all()
+
+
+def tiny_config(epochs: int) -> TrainConfig:
+    return TrainConfig(
+        name="tiny",
+        model=ModelConfig(
+            convolutions=(Convolution(channels=4, time=5, time_stride=3, frequency_stride=4),),
+            layers=1,
+            units=24,
+            look_ahead=3,
+            dropout=0.0,
+        ),
+        data=DataConfig(
+            train=(Corpus("speech", repeat=2),), dev=(Corpus("speech"),), speeds=(1.0,)
+        ),
+        augment=AugmentConfig(0, 0, 0, 0.0),
+        optimizer=OptimizerConfig(
+            epochs=epochs, warm_up=2, learning_rate=0.02, averaging=0.5, precision="float32"
+        ),
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, cache: Path) -> Path:
+    """Real words with an ending in them, cut from a real recording; a folder of corpora."""
+    folder = tmp_path / "corpora" / "speech"
+    folder.mkdir(parents=True)
+    samples = read_audio(RECORDINGS[0], 16_000)
+    rows = ["path\tseconds\ttext\tspeaker\tsplit"]
+    for i, text in enumerate(["one", "two", "a", "be"]):
+        for split in ("train", "dev"):
+            piece = samples[i * 12_000 : (i + 1) * 12_000]
+            soundfile.write(folder / f"{i}.wav", piece, 16_000)
+            rows.append(f"{i}.wav\t0.75\t{text}\tx\t{split}")
+    rows.append("missing.wav\t1.0\tlost\tx\ttrain")
+    rows.append("0.wav\t0.75\t" + "much too long a text " * 9 + "\tx\ttrain")
+    (folder / "manifest.tsv").write_text("\n".join(rows) + "\n")
+    return folder.parent
+
+
+def test_training_learns_and_leaves_out_what_cannot_be_used(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = training.prepare(tiny_config(40), corpus, tmp_path / "run", fresh=False)
+    assert (run.train.repeats > 0).sum() == 4
+    assert "too short for its text" in caplog.text
+    training.train(run)
+    lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    history = [json.loads(line) for line in lines]
+    assert history[-1]["loss"] < 0.3 * history[0]["loss"]
+    assert min(h["dev_cer"] for h in history) < 0.3
+
+
+def test_resumed_training_equals_uninterrupted_training(corpus: Path, tmp_path: Path) -> None:
+    whole = training.prepare(tiny_config(4), corpus, tmp_path / "whole", fresh=False)
+    training.train(whole)
+    parts = training.prepare(tiny_config(4), corpus, tmp_path / "parts", fresh=False)
+    interrupted = replace(parts)
+    stop_after(interrupted, epochs=2)
+    training.train(training.prepare(tiny_config(4), corpus, tmp_path / "parts", fresh=False))
+    a, b = (load_checkpoint(tmp_path / name / "last.npz") for name in ("whole", "parts"))
+    for value, other in zip(a.weights.values(), b.weights.values(), strict=True):
+        np.testing.assert_allclose(other, value, rtol=1e-4, atol=1e-5)
+    assert [h["epoch"] for h in b.progress["history"]] == [1, 2, 3, 4]
+
+
+def stop_after(run: training.Run, epochs: int) -> None:
+    """Train until the checkpoint of an epoch is written, then be interrupted."""
+
+    class InterruptedHere(KeyboardInterrupt):
+        pass
+
+    original = training.report
+
+    def report(folder: Path, record: dict[str, Any]) -> None:
+        original(folder, record)
+        if record["epoch"] == epochs:
+            raise InterruptedHere
+
+    training.report = report
+    try:
+        with pytest.raises(InterruptedHere):
+            training.train(run)
+    finally:
+        training.report = original
+
+
+def test_another_configuration_is_not_resumed(corpus: Path, tmp_path: Path) -> None:
+    training.train(training.prepare(tiny_config(1), corpus, tmp_path / "run", fresh=False))
+    other = training.prepare(tiny_config(2), corpus, tmp_path / "run", fresh=False)
+    with pytest.raises(ConfigError, match="--fresh"):
+        training.train(other)
+
+
+def test_checkpoint_round_trip_and_damage(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, checkpoint)
+    loaded = load_checkpoint(path)
+    assert loaded.config == checkpoint.config
+    assert all(np.array_equal(loaded.weights[k], v) for k, v in checkpoint.weights.items())
+    content = path.read_bytes()
+    for damaged in (b"", b"text", content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError):
+            load_checkpoint(path)
+    with pytest.raises(DataError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_configurations_load(path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem
+    assert config.data.train
+    assert build_model(config.model, config.features).count_params() > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("units = 3", "units"),
+        ("[model]\nunit = 3", "model.unit"),
+        ("[model]\nunits = 'many'", "model.units"),
+        ("[optimizer]\nprecision = 'int3'", "optimizer.precision"),
+        ("[[model]]", "model"),
+        ("][", "not TOML"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load_config(path)
+
+
+def test_models_are_written_with_keras_ops() -> None:
+    """So that they run on Keras's other backends too."""
+    for name in ("layers", "recurrent", "model"):
+        source = Path(training.__file__).with_name(f"{name}.py").read_text()
+        assert "tensorflow" not in source.replace("TensorFlow", "")
+    assert keras.backend.backend() == "tensorflow"
