@@ -1,0 +1,309 @@
+"""The native search against the reference: same hypotheses, same scores; and its errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import reference_decoder as reference
+from decoder_inputs import (
+    TINY_ARPA,
+    TOKENS,
+    WORDS,
+    exhaustive,
+    random_log_probs,
+    spelled,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ds2edge import _native
+from ds2edge.decoder import Decoder, SearchOptions, greedy
+from ds2edge.errors import DecoderError
+from ds2edge.text import TokenSet
+
+NAMES = list(TOKENS.tokens)
+ARPA = reference.Arpa(TINY_ARPA)
+FREE = Decoder(TOKENS)
+LEXICON = Decoder(TOKENS, words=WORDS)
+LANGUAGE = Decoder(TOKENS, words=WORDS, language_model=TINY_ARPA)
+
+inputs = given(
+    seed=st.integers(0, 2**32 - 1),
+    frames=st.integers(0, 6),
+    sharpness=st.floats(0.1, 5.0),
+    alpha=st.floats(0.0, 3.0),
+    beta=st.floats(-4.0, 4.0),
+)
+
+
+def found(decoder: Decoder, log_probs: np.ndarray, n: int = 10_000) -> reference.Scored:
+    state = decoder.start()
+    state.advance(log_probs)
+    return [(h.score, tuple(word.text for word in h.words)) for h in state.finish(n)]
+
+
+def assert_same(got: reference.Scored, wanted: reference.Scored) -> None:
+    assert got == sorted(got, key=lambda pair: -pair[0])
+    assert {words for _, words in got} == {words for _, words in wanted}
+    scores = {words: score for score, words in wanted}
+    for score, words in got:
+        assert score == pytest.approx(scores[words], abs=2e-4, rel=2e-5), words
+
+
+@inputs
+@settings(deadline=None, max_examples=150)
+def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
+    log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
+    got = found(LANGUAGE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
+    assert_same(got, reference.decode(log_probs, NAMES, set(WORDS), ARPA, alpha, beta))
+
+
+@inputs
+@settings(deadline=None, max_examples=50)
+def test_lexicon_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
+    log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
+    got = found(LEXICON.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
+    assert_same(got, reference.decode(log_probs, NAMES, set(WORDS), None, 0.0, beta))
+
+
+@inputs
+@settings(deadline=None, max_examples=50)
+def test_free_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
+    log_probs = random_log_probs(seed, min(frames, 5), len(NAMES), sharpness)
+    got = found(FREE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
+    assert_same(got, reference.decode(log_probs, NAMES, None, None, 0.0, beta))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("lexicon", [None, set(WORDS)])
+def test_sum_over_all_alignments(seed: int, lexicon: set[str] | None) -> None:
+    log_probs = random_log_probs(seed, 5, len(NAMES), sharpness=0.5)
+    wanted = reference.brute_force(log_probs, NAMES, lexicon, beta=0.3)
+    decoder = FREE if lexicon is None else LEXICON
+    assert_same(found(decoder.with_options(exhaustive(beta=0.3)), log_probs), wanted)
+    assert_same(reference.decode(log_probs, NAMES, lexicon, beta=0.3), wanted)
+
+
+def test_all_probability_is_found() -> None:
+    log_probs = random_log_probs(0, 6, len(NAMES), sharpness=0.3)
+    scores = [score for score, _ in found(FREE.with_options(exhaustive(beta=0.0)), log_probs)]
+    assert np.logaddexp.reduce(scores) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_large_token_set() -> None:
+    """More than 64 tokens: the lexicon's and the beam's bit masks are no longer exact."""
+    tokens = TokenSet(("<blank>", " ", *(chr(0x4E00 + i) for i in range(200))))
+    words = [a + b for a in tokens.tokens[2:40:3] for b in (*tokens.tokens[2:200:11], "")]
+    log_probs = random_log_probs(3, 3, len(tokens), sharpness=3.0)
+    got = found(Decoder(tokens, words=words).with_options(exhaustive()), log_probs)
+    assert_same(got, reference.decode(log_probs, list(tokens.tokens), set(words), beta=1.0))
+
+
+@pytest.mark.parametrize("lexicon", [False, True])
+def test_tokens_that_share_a_bit_of_the_mask(lexicon: bool) -> None:
+    tokens = TokenSet(("<blank>", " ", *(chr(0x4E00 + i) for i in range(200))))
+    same = np.arange(5, 200, 64)
+    words = ["".join(tokens.tokens[v] for v in pair) for pair in np.stack([same, same[::-1]], 1)]
+    log_probs = np.full((5, len(tokens)), -np.inf, np.float32)
+    for t, frame in enumerate(log_probs):
+        frame[[0, same[t % 4], same[(t + 1) % 4]]] = np.log([0.3, 0.4, 0.3])
+    decoder = Decoder(tokens, words=words if lexicon else None).with_options(exhaustive())
+    allowed = set(words) if lexicon else None
+    wanted = reference.decode(log_probs, list(tokens.tokens), allowed, beta=1.0)
+    assert_same(found(decoder, log_probs), wanted)
+
+
+@pytest.mark.parametrize("decoder", [FREE, LANGUAGE])
+def test_pruned_hypotheses_that_return_are_not_doubled(decoder: Decoder) -> None:
+    for seed in range(40):
+        narrow = decoder.with_options(SearchOptions(beam=3 + seed % 8, cutoff=1.0))
+        texts = [words for _, words in found(narrow, random_log_probs(seed, 31, len(NAMES)))]
+        assert len(texts) == len(set(texts))
+
+
+def test_without_a_space_every_token_is_a_word() -> None:
+    tokens = TokenSet(("<blank>", "你", "好"))
+    (best,) = found(
+        Decoder(tokens, options=SearchOptions(beta=0.5)), spelled("你_好_好", tokens), 1
+    )
+    assert best[1] == ("你", "好", "好")
+    (plain,) = found(
+        Decoder(tokens, options=SearchOptions(beta=0.0)), spelled("你_好_好", tokens), 1
+    )
+    assert best[0] - plain[0] == pytest.approx(1.5, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ("al_l", "all"),  # a blank between repeats keeps both
+        ("all_l", "all"),
+        ("aab", "ab"),
+        ("  a  _ ab ", "a ab"),  # leading, doubled and trailing spaces make no word
+        ("___", ""),
+        (" _ ", ""),
+    ],
+)
+@pytest.mark.parametrize("decoder", [FREE, LEXICON, LANGUAGE])
+def test_certain_frames(decoder: Decoder, frames: str, text: str) -> None:
+    assert found(decoder, spelled(frames, TOKENS), 1)[0][1] == tuple(text.split())
+    assert greedy(spelled(frames, TOKENS), TOKENS) == text
+
+
+def test_repeats_without_blank_are_one() -> None:
+    assert found(FREE, spelled("all", TOKENS), 1)[0][1] == ("al",)
+
+
+def test_unfinished_word_gives_way_to_a_complete_hypothesis() -> None:
+    options = SearchOptions(cutoff=1.0)
+    assert found(LEXICON.with_options(options), spelled("a al", TOKENS), 1)[0][1] != ("a", "al")
+    only = np.full((4, len(NAMES)), -np.inf, np.float32)
+    only[[0, 1, 2, 3], [NAMES.index(c) for c in "a al"]] = 0.0
+    assert [words for _, words in found(LEXICON, only)] == [("a",)]
+
+
+def test_word_score_by_hand() -> None:
+    """<s> a: -0.2; a ab: -0.4; ab </s>: -0.3 in tiny.arpa, decimal logarithms."""
+    log_probs = spelled("a_ ab", TOKENS, certainty=1 - 1e-7)
+    (best,) = found(LANGUAGE.with_options(SearchOptions(alpha=2.0, beta=0.25)), log_probs, 1)
+    assert best[1] == ("a", "ab")
+    assert best[0] == pytest.approx(2.0 * -0.9 * math.log(10) + 2 * 0.25, abs=1e-4)
+
+
+def test_alpha_zero_is_no_language_model() -> None:
+    log_probs = random_log_probs(5, 30, len(NAMES))
+    options = SearchOptions(alpha=0.0, beta=0.7)
+    with_model = found(LANGUAGE.with_options(options), log_probs)
+    assert with_model == found(LEXICON.with_options(options), log_probs)
+
+
+def test_beta_makes_more_words() -> None:
+    log_probs = random_log_probs(7, 60, len(NAMES), sharpness=0.5)
+    counts = [
+        len(found(LEXICON.with_options(SearchOptions(beta=beta)), log_probs, 1)[0][1])
+        for beta in (-6.0, 0.0, 6.0)
+    ]
+    assert counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wide_beam_finds_what_exhaustive_search_finds(seed: int) -> None:
+    log_probs = random_log_probs(seed, 7, len(NAMES), sharpness=2.5)
+    exact = reference.decode(log_probs, NAMES, set(WORDS), ARPA, 0.8, 1.0)
+    options = SearchOptions(beam=256, alpha=0.8, beta=1.0, cutoff=1.0, threshold=30.0)
+    (best,) = found(LANGUAGE.with_options(options), log_probs, 1)
+    assert best[1] == exact[0][1]
+    assert best[0] == pytest.approx(exact[0][0], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({"cutoff": 1.0}, {"", "a", "b", "l"}),
+        ({"cutoff": 0.9}, {"", "a", "b", "l"}),
+        ({"cutoff": 0.79}, {"", "a", "b"}),  # 0.5 + 0.3 reach it
+        ({"cutoff": 0.4}, {"", "a"}),
+        ({"top": 2}, {"", "a", "b"}),
+        ({"beam": 2}, {"a", "b"}),
+        ({"threshold": 1.25}, {"a", "b", "l"}),  # log(0.5 / 0.15) = 1.2
+        ({"threshold": 1.15}, {"a", "b"}),
+    ],
+)
+def test_pruning_of_one_frame(options: dict[str, float], texts: set[str]) -> None:
+    log_probs = np.log(np.array([[0.03, 0.02, 0.5, 0.3, 0.15]], np.float32))
+    decoder = FREE.with_options(exhaustive(beta=0.0, **options))
+    assert {" ".join(words) for _, words in found(decoder, log_probs)} == texts
+
+
+def test_threshold_below_a_hypothesis_that_blank_dominates() -> None:
+    log_probs = np.log(np.array([[0.5, 0.02, 0.2, 0.15, 0.13]], np.float32))
+    decoder = FREE.with_options(exhaustive(beta=0.0, threshold=1.0))  # log(0.52 / 0.2) = 0.96
+    assert [words for _, words in found(decoder, log_probs)] == [(), ("a",)]
+
+
+def test_same_input_same_output() -> None:
+    ties = np.full((40, len(NAMES)), -math.log(len(NAMES)), np.float32)
+    decoder = LEXICON.with_options(SearchOptions(beam=8))
+    assert found(decoder, ties) == found(decoder, ties)
+
+
+@pytest.mark.parametrize(
+    ("log_probs", "message"),
+    [
+        (np.zeros((3, 5)), r"float32 .*got dtype float64"),
+        (np.zeros((3, 5), ">f4"), "got dtype >f4"),
+        (np.zeros((3, 4), np.float32), r"\(frames, 5\).*got shape \(3, 4\)"),
+        (np.zeros(5, np.float32), r"got shape \(5,\)"),
+        (np.zeros((5, 3), np.float32).T, "contiguous"),
+        (np.full((2, 5), np.nan, np.float32), r"log_probs\[0, 0\] is -?nan"),
+        (np.full((2, 5), np.inf, np.float32), "is inf"),
+        (np.full((2, 5), 0.3, np.float32), r"is 0\.3.*none above 0"),
+    ],
+)
+def test_bad_log_probs(log_probs: np.ndarray, message: str) -> None:
+    state = LEXICON.start()
+    with pytest.raises(DecoderError, match=message):
+        state.advance(log_probs)
+    assert state.frames == 0  # the state is as before
+    state.advance(spelled("ab", TOKENS))
+    assert state.finish()[0].text == "ab"
+
+
+@pytest.mark.parametrize("bad", [[[0.0] * 5], None, "abc"])
+def test_log_probs_that_are_no_array(bad: object) -> None:
+    with pytest.raises(DecoderError):
+        LEXICON.start().advance(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("beam", 0),
+        ("beam", 1.5),
+        ("alpha", -1.0),
+        ("alpha", math.nan),
+        ("beta", math.inf),
+        ("cutoff", 0.0),
+        ("cutoff", 1.1),
+        ("top", 0),
+        ("threshold", 0.0),
+        ("max_ambiguity", 0),
+    ],
+)
+def test_bad_options(option: str, value: float) -> None:
+    with pytest.raises(DecoderError, match=option if value != 1.5 else "incompatible"):
+        FREE.with_options(SearchOptions(**{option: value}))  # type: ignore[arg-type]
+
+
+def test_number_of_hypotheses_must_be_positive() -> None:
+    with pytest.raises(DecoderError, match="n must be 1 or more"):
+        FREE.start().finish(0)
+
+
+def test_parts_that_do_not_belong_together() -> None:
+    model = _native.LanguageModel(str(TINY_ARPA))
+    other = _native.LanguageModel(str(TINY_ARPA))
+    lexicon = _native.Lexicon(WORDS, NAMES, model)
+    options = _native.SearchOptions(
+        beam=1, alpha=1, beta=1, cutoff=1, top=1, threshold=1, max_ambiguity=1
+    )
+
+    def search(tokens=NAMES, blank=0, space=1, lexicon=lexicon, model=model) -> _native.Search:
+        return _native.Search(tokens, blank, space, lexicon, model, options)
+
+    search()
+    for arguments, message in [
+        ({"model": other}, "another language model"),
+        ({"lexicon": None}, "needs a lexicon"),
+        ({"space": None}, "needs a space"),
+        ({"tokens": [*NAMES, "c"]}, "for 5 tokens, the search for 6"),
+        ({"blank": 2}, "blank or the space"),
+        ({"blank": 5}, "0 to 4"),
+        ({"space": 0}, "not the blank"),
+        ({"space": -1}, "got -1"),
+        ({"tokens": ["<blank>"]}, "at least 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            search(**arguments)
