@@ -122,17 +122,14 @@ def load_bundle(reference: str | os.PathLike[str] | Bundle = "en") -> Bundle:
     is_name = isinstance(reference, str) and reference.isidentifier()
     path = embedded if is_name and embedded.is_dir() else Path(reference)
     if path.is_file():
-        path = _unpack(path)
+        return _load_archive(path)
     if not path.is_dir():
         names = sorted(p.name for p in EMBEDDED.glob("*") if p.is_dir())
         raise BundleError(
             f"no bundle {str(reference)!r}: needed a folder, a .ds2 file, or an embedded bundle "
             f"({', '.join(names) or 'none is installed'})"
         )
-    bundle = Bundle(path, _read_manifest(path / MANIFEST))
-    _verify_members(bundle)
-    _verify_pairing(bundle.manifest)
-    return bundle
+    return _load_folder(path)
 
 
 def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes | Path]) -> Bundle:
@@ -171,6 +168,24 @@ def pack_bundle(bundle: Bundle, path: Path) -> Path:
             archive.writestr(entry, (bundle.folder / name).read_bytes())
     os.replace(part, path)
     return path
+
+
+def _load_folder(folder: Path) -> Bundle:
+    bundle = Bundle(folder, _read_manifest(folder / MANIFEST))
+    _verify_members(bundle)
+    _verify_pairing(bundle.manifest)
+    return bundle
+
+
+def _load_archive(path: Path) -> Bundle:
+    folder, fresh = _unpack(path)
+    try:
+        return _load_folder(folder)
+    except BundleError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if fresh:
+            raise
+        return _load_archive(path)  # the cached copy was damaged, not the archive
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -246,15 +261,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unpack(path: Path) -> Path:
-    """Folder with the archive's members, unpacked once into the cache, keyed by hash."""
+def _unpack(path: Path) -> tuple[Path, bool]:
+    """Folder with the archive's members, unpacked once into the cache, keyed by hash.
+
+    Returns: the folder, and whether it was unpacked just now.
+    """
     try:
         key = _digest(path)[:32]
     except OSError as error:
         raise BundleError(f"cannot read bundle {path}: {error.strerror}") from None
     target = cache_folder() / "bundles" / key
     if target.is_dir():
-        return target
+        return target, False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpack-"))
@@ -274,7 +292,7 @@ def _unpack(path: Path) -> Path:
     finally:
         if temporary != target:
             shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    return target, True
 
 
 def _extract(path: Path, folder: Path) -> None:

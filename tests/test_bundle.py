@@ -1,0 +1,163 @@
+"""Bundles: verified when loaded, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ds2edge import Bundle, Transcriber, load_bundle
+from ds2edge.bundle import MANIFEST, pack_bundle, write_bundle
+from ds2edge.cli import main as cli
+from ds2edge.errors import BundleError
+
+
+@pytest.fixture
+def folder(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle to damage."""
+    return Path(shutil.copytree(tiny_bundle.folder, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def archive(tiny_bundle: Bundle, tmp_path: Path, cache: Path) -> Path:
+    return pack_bundle(tiny_bundle, tmp_path / "tiny.ds2")
+
+
+def change_manifest(folder: Path, **changes: Any) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refusal(reference: Path | str) -> str:
+    """The message of the refusal, which the command line gives as one line with exit code 2."""
+    with pytest.raises(BundleError) as raised:
+        load_bundle(reference)
+    assert cli(["info", "--bundle", str(reference)]) == 2
+    return str(raised.value)
+
+
+def test_the_embedded_bundle_is_whole_and_small() -> None:
+    bundle = load_bundle("en")
+    assert bundle.size <= 25e6
+    assert bundle.words
+    assert {"MODEL_CARD.md", "LICENSE.txt"} <= set(bundle.manifest.members)
+    assert bundle.manifest.accuracy["test"]["language_model"]["wer"] > 0
+
+
+@pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
+def test_one_changed_byte_of_any_member_is_found(folder: Path, position: float) -> None:
+    for name in load_bundle(folder).manifest.members:
+        path = folder / name
+        content = bytearray(path.read_bytes())
+        at = int(position * (len(content) - 1))
+        content[at] ^= 1
+        path.write_bytes(content)
+        message = refusal(folder)
+        assert name in message
+        assert "SHA-256" in message
+        content[at] ^= 1
+        path.write_bytes(content)
+    load_bundle(folder)
+
+
+def test_a_missing_or_truncated_member_is_named(folder: Path) -> None:
+    for name in load_bundle(folder).manifest.members:
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        assert name in refusal(folder)
+        (folder / name).write_bytes(content[:-1])
+        assert name in refusal(folder)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"format": 999}, "upgrade ds2edge"),
+        ({"format": None}, "format is None"),
+        ({"tokens": ["a"]}, "token 0"),
+        ({"grid": {"chunk_frames": 7, "time_stride": 3, "look_ahead": 1}}, "step grid"),
+        ({"grid": {"chunk": 7}}, "malformed"),
+        ({"features": {"kind": "mfcc"}}, "mfcc"),
+        ({"members": {}}, "lists no model.tflite"),
+        ({"members": {"../x": "0", "model.tflite": "0", "check.npz": "0"}}, "plain file name"),
+        ({"language_model": {"tokens": "of another set"}}, "made for the token set"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    folder: Path, changes: dict[str, Any], named: str
+) -> None:
+    change_manifest(folder, **changes)
+    assert named in refusal(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_broken_manifest_is_refused(folder: Path, content: bytes) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    assert MANIFEST in refusal(folder)
+
+
+def test_no_bundle_names_what_there_is(tmp_path: Path) -> None:
+    assert "en" in refusal(tmp_path / "none")
+    assert "not a bundle" in refusal(tmp_path)
+
+
+def test_an_archive_is_the_same_bundle_and_unpacked_once(
+    tiny_bundle: Bundle, archive: Path, cache: Path
+) -> None:
+    first = load_bundle(archive)
+    assert first.manifest == tiny_bundle.manifest
+    assert first.folder.is_relative_to(cache)
+    modified = (first.folder / "model.tflite").stat().st_mtime_ns
+    assert load_bundle(archive).folder == first.folder
+    assert (first.folder / "model.tflite").stat().st_mtime_ns == modified
+    Transcriber(archive)
+
+
+def test_packing_is_reproducible(tiny_bundle: Bundle, archive: Path, tmp_path: Path) -> None:
+    assert pack_bundle(tiny_bundle, tmp_path / "again.ds2").read_bytes() == archive.read_bytes()
+
+
+def test_an_unwritable_cache_costs_only_speed(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS2EDGE_CACHE", "/dev/null/cache")
+    assert load_bundle(archive).manifest.name == "tiny"
+
+
+def test_a_damaged_cached_copy_is_unpacked_again(archive: Path, cache: Path) -> None:
+    model = load_bundle(archive).folder / "model.tflite"
+    model.write_bytes(b"damaged")
+    assert load_bundle(archive).manifest.name == "tiny"
+    assert model.read_bytes() != b"damaged"
+
+
+def test_a_damaged_archive_is_refused_and_not_kept(archive: Path, cache: Path) -> None:
+    content = archive.read_bytes()
+    for damaged in (b"", b"PK", content[: len(content) // 2], b"x" * 1000):
+        archive.write_bytes(damaged)
+        assert "tiny.ds2" in refusal(archive)
+    assert not list((cache / "bundles").glob("*"))
+
+
+def test_an_archive_cannot_write_elsewhere(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "evil.ds2"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("../evil.txt", "x")
+    assert "evil.txt" in refusal(path)
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_writing_replaces_a_bundle_as_a_whole(tiny_bundle: Bundle, folder: Path) -> None:
+    (folder / "leftover").write_text("of an older bundle")
+    members: dict[str, bytes | Path] = {
+        name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members
+    }
+    written = write_bundle(folder, tiny_bundle.manifest, members)
+    assert written.manifest == tiny_bundle.manifest
+    assert not (folder / "leftover").exists()
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
