@@ -16,12 +16,14 @@ SOURCES := pyproject.toml CMakeLists.txt \
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test test-system system-packages check clean
+.PHONY: help demo test test-system faults lm-tools system-packages check system-check clean
 
 help:
 	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
 	@echo "make test         build, install into $(VENVS)/test with TensorFlow, run all checks and tests"
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
+	@echo "make faults       plant faults in a copy of the source; each must make a test fail"
+	@echo "make lm-tools     build KenLM's lmplz and build_binary into build/tools, for ds2edge lm"
 	@echo "make clean        remove $(VENVS)/ and build/"
 	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
 
@@ -36,13 +38,23 @@ test: $(VENVS)/test/.installed
 	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
 	$(VENVS)/test/bin/pytest -m 'not system'
 
-test-system: $(VENVS)/test/.installed
-	@missing=; ! command -v dpkg-query >/dev/null || for name in $(SYSTEM_PACKAGES); do \
-	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
-	    || missing="$$missing $$name"; done; \
-	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
-	@if grep -rqs --include='test_*.py' 'mark\.system' tests; then $(VENVS)/test/bin/pytest -m system; \
-	  else echo "No test is marked system yet."; fi
+test-system: $(VENVS)/test/.installed lm-tools
+	$(VENVS)/test/bin/pytest -m system
+
+faults: $(VENVS)/test/.installed
+	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
+
+lm-tools: | check system-check
+	@test -x $(VENVS)/tools/bin/pip || $(PYTHON) -m venv $(VENVS)/tools
+	@$(VENVS)/tools/bin/python $(PIP_INSTALL) cmake pybind11 setuptools wheel
+	@mkdir -p build
+	@$(VENVS)/tools/bin/cmake -S . -B build/tools -DDS2_LM_TOOLS=ON \
+	  -DPython_EXECUTABLE="$(CURDIR)/$(VENVS)/tools/bin/python" \
+	  -Dpybind11_DIR="$$($(VENVS)/tools/bin/python -m pybind11 --cmakedir)" >build/tools.log 2>&1 \
+	  || { tail -n 20 build/tools.log >&2; exit 1; }
+	@$(VENVS)/tools/bin/cmake --build build/tools --target lmplz build_binary -j 2 >build/tools.log 2>&1 \
+	  || { tail -n 20 build/tools.log >&2; exit 1; }
+	@echo "build/tools has lmplz and build_binary"
 
 $(VENVS)/demo/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	@echo "Building ds2edge and installing it into $(VENVS)/demo: some minutes the first time ..."
@@ -68,6 +80,12 @@ check:
 	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
 	  command -v $(CXX) >/dev/null || missing="$$missing g++"; \
 	  command -v make >/dev/null || missing="$$missing make"; \
+	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+
+system-check:
+	@missing=; ! command -v dpkg-query >/dev/null || for name in $(SYSTEM_PACKAGES); do \
+	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
+	    || missing="$$missing $$name"; done; \
 	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
 
 system-packages: # for .ci/run

@@ -88,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
     parser.add_argument("--licence", default="", help="of the weights, an SPDX expression")
     given = parser.parse_args(arguments)
-    command = "ds2edge convert " + shlex.join(sys.argv[2:] if arguments is None else arguments)
+    command = shlex.join(
+        ["ds2edge", "convert", *(sys.argv[2:] if arguments is None else arguments)]
+    )
+    command = command.replace(str(Path.home()), "~")  # the card goes to other people
     bundle = convert(
         load_checkpoint(given.checkpoint),
         given.out,

@@ -216,6 +216,12 @@ class SampleInput:
         self._finished = True
         return self._resample(np.zeros(0, np.float32), last=True)
 
+    def restart(self) -> SampleInput:
+        """The input of what follows `finish` in the same stream: same rates, same channels."""
+        following = SampleInput(self.sample_rate, self.model_rate)
+        following._channels = self._channels
+        return following
+
     def _resample(self, mono: FloatArray, last: bool) -> FloatArray:
         if self._resampler is None:
             return mono

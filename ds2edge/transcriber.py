@@ -174,8 +174,8 @@ class Stream:
         """Use `Transcriber.stream`."""
         self._pipeline = transcriber._pipeline
         self._decoder = transcriber._decoder_for(options)
-        self._model_rate = transcriber.bundle.manifest.features.sample_rate
-        self._input = SampleInput(sample_rate, self._model_rate)
+        model_rate = transcriber.bundle.manifest.features.sample_rate
+        self._input = SampleInput(sample_rate, model_rate)
         self._state = self._pipeline.start(self._decoder)
         self._segment = 0
         self._offset: Seconds = 0.0  # where the open segment begins
@@ -219,7 +219,8 @@ class Stream:
         """End the segment here; returns its `Final`. The stream goes on with a new segment."""
         with self._owned():
             final = self._end_segment()
-            self._input = SampleInput(self.sample_rate, self._model_rate)
+            self._offset = final.end
+            self._input = self._input.restart()
             self._state = self._pipeline.start(self._decoder)
             return [final]
 
@@ -278,7 +279,7 @@ class Stream:
         best = self._state.decoder.finish()
         rest = self._words(best[0].words) if best else []
         final = Final(self._segment, (*self._stable, *rest), self._offset, self.seconds)
-        self._offset, self._stable, self._last = final.end, [], None
+        self._stable, self._last = [], None
         self._segment += 1
         return final
 

@@ -151,7 +151,15 @@ def test_flush_ends_a_segment_exactly_and_the_stream_goes_on(
         )
         for word, same in zip(final.words, alone.words, strict=True):
             assert word.start == pytest.approx(same.start + i * seconds)
-    assert transcript.duration == pytest.approx(3 * seconds)
+    assert transcript.duration == stream.seconds == pytest.approx(3 * seconds)
+
+
+def test_a_flush_does_not_forget_the_number_of_channels(transcriber: Transcriber) -> None:
+    with transcriber.stream(RATE) as stream:
+        stream.feed(np.zeros((10, 2), np.float32))
+        stream.flush()
+        with pytest.raises(AudioError, match="channels"):
+            stream.feed(np.zeros(10, np.float32))
 
 
 def test_end_of_the_audio_needs_no_padding(transcriber: Transcriber) -> None:
@@ -298,13 +306,18 @@ def test_silence_and_nothing_have_no_words(transcriber: Transcriber) -> None:
     assert transcriber.transcribe(np.zeros(0, np.float32), RATE).segments[0].words == ()
 
 
-@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3", "opus"])
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize(
+    ("form", "rate"),
+    [
+        (form, rate)
+        for form in ("wav", "flac", "ogg", "mp3", "opus")
+        for rate in (8_000, 16_000, 44_100, 48_000)
+        if (form, rate) != ("opus", 44_100)  # Opus knows no such rate
+    ],
+)
 def test_every_format_and_rate_is_heard(
     transcriber: Transcriber, speech: Samples, tmp_path: Path, form: str, rate: int
 ) -> None:
-    if form == "opus" and rate == 44_100:
-        pytest.skip("Opus knows no 44.1 kHz")
     path = tmp_path / f"speech.{form}"
     samples = soxr.resample(speech, RATE, rate)
     kind = {"opus": ("OGG", "OPUS"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
