@@ -136,14 +136,14 @@ class Transcriber:
         options: StreamOptions | None,
         progress: Progress | None,
     ) -> Transcript:
-        events: list[Event] = []
+        finals: list[Event] = []  # of a long recording the partials would fill the memory
         with self.stream(sample_rate, options) as stream:
             for block in blocks:
-                events += stream.feed(block)
+                finals += [event for event in stream.feed(block) if isinstance(event, Final)]
                 if progress:
                     progress(stream.seconds, max(seconds, stream.seconds))
-            events += stream.finish()
-            return Transcript.from_events(events, stream.seconds)
+            finals += stream.finish()
+            return Transcript.from_events(finals, stream.seconds)
 
     def _decoder_for(self, options: StreamOptions) -> Decoder:
         decoder = self._decoder if options.language_model else self._letters

@@ -83,7 +83,7 @@ def load_recordings(
             for t, frames in zip(tokens, shortest, strict=True)
         ]
     )
-    for index in np.flatnonzero(~keep & (shortest > 0)):
+    for index in np.flatnonzero(~keep & (shortest > 0)).tolist():
         log.warning("left out, too short for its text: %s", utterances[index].path)
     return Recordings(list(utterances), tokens, caches, np.where(keep, repeats, 0))
 

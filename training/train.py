@@ -100,7 +100,12 @@ def prepare(config: TrainConfig, data: Path, folder: Path, fresh: bool) -> Run:
 
 
 def train(run: Run, fresh: bool = False) -> AcousticModel:
-    """Train to the last epoch; each epoch ends with a dev figure and a checkpoint."""
+    """Train to the last epoch; each epoch ends with a dev figure and a checkpoint.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration.
+        DataError: the loss is no longer a number.
+    """
     config = run.config
     keras.utils.set_random_seed(config.optimizer.seed)
     configure_threads()
@@ -126,27 +131,35 @@ def train(run: Run, fresh: bool = False) -> AcousticModel:
         loss = float(np.mean([train_step(model, batch) for batch in batches]))
         if not np.isfinite(loss):
             raise DataError(f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate")
-        training = {**variables(model), **variables(optimizer)}
-        optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
-        figure = dev_error(model, run.dev, config)
-        record = {
-            "epoch": epoch + 1,
-            "loss": loss,
-            "dev_cer": figure.rate,
-            "seconds": time.monotonic() - began,
-        }
-        progress = {
-            "epoch": epoch + 1,
-            "best": min(progress["best"], figure.rate),
-            "history": [*progress["history"], record],
-        }
-        checkpoint = Checkpoint(config, variables(model), training, progress)
-        if figure.rate <= progress["best"]:
-            save_checkpoint(run.folder / "best.npz", replace(checkpoint, training={}))
-        save_checkpoint(run.folder / "last.npz", checkpoint)
-        assign(model, training)
-        report(run.folder, record)
+        progress = end_epoch(run, model, progress, loss, began)
     return model
+
+
+def end_epoch(
+    run: Run, model: AcousticModel, progress: dict[str, Any], loss: float, began: float
+) -> dict[str, Any]:
+    """Measure the averaged weights on dev and save them; training goes on with its own."""
+    training = {**variables(model), **variables(model.optimizer)}
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    figure = dev_error(model, run.dev, run.config)
+    record = {
+        "epoch": progress["epoch"] + 1,
+        "loss": loss,
+        "dev_cer": figure.rate,
+        "seconds": time.monotonic() - began,
+    }
+    progress = {
+        "epoch": record["epoch"],
+        "best": min(progress["best"], figure.rate),
+        "history": [*progress["history"], record],
+    }
+    checkpoint = Checkpoint(run.config, variables(model), training, progress)
+    if figure.rate <= progress["best"]:
+        save_checkpoint(run.folder / "best.npz", replace(checkpoint, training={}))
+    save_checkpoint(run.folder / "last.npz", checkpoint)
+    assign(model, training)
+    report(run.folder, record)
+    return progress
 
 
 def train_step(model: AcousticModel, batch: Batch) -> float:
