@@ -52,7 +52,7 @@ def main() -> None:
 
 def measure(path: str) -> list[float]:
     """One fresh interpreter."""
-    command = [sys.executable, "-c", PROGRAM, path]
+    command = [sys.executable, "-P", "-c", PROGRAM, path]  # -P: not the checkout's ds2edge/
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [float(value) for value in output.split()]
 

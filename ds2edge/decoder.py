@@ -22,9 +22,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2edge import _native
 from ds2edge.errors import DecoderError
 from ds2edge.text import BLANK, TokenSet, collapse
+
+try:
+    from ds2edge import _native
+except ImportError as error:
+    raise ImportError(
+        f"ds2edge._native cannot be loaded ({error}). Is this a checkout's own folder? Install it "
+        "with `pip install -e .`, or run Python elsewhere"
+    ) from error
 
 LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames, tokens)
 

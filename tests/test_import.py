@@ -20,7 +20,7 @@ assert text
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],  # -P: not the checkout's ds2edge/, the installed one
         capture_output=True,
         text=True,
         timeout=120,
@@ -70,7 +70,7 @@ def test_an_unwritable_home_and_cache_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_closed_standard_stream_is_no_obstacle(closed: int) -> None:
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}>&-', sys.executable, TRANSCRIBE],
+        ["/bin/sh", "-c", f'exec "$0" -P -c "$1" {closed}>&-', sys.executable, TRANSCRIBE],
         capture_output=True,
         timeout=120,
     )
