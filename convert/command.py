@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import shlex
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ds2edge.arguments import CommandParser
 from ds2edge.audio import read_audio
 from ds2edge.bundle import (
     CARD,
@@ -73,11 +73,10 @@ class Converted:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge convert` command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "ds2edge convert",
         description="Convert a checkpoint to a quantised model bundle and prove them equal.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="best.npz or last.npz of `ds2edge train`")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder, or FILE.ds2")
@@ -151,11 +150,7 @@ def convert(
         decoder=decoder.options,
         licence=licence,
         language_model=language_model.description if language_model else {},
-        training={
-            "config": {k: v for k, v in config.as_dict().items() if k != "features"},
-            "epochs": checkpoint.progress.get("epoch"),
-            "history": checkpoint.progress.get("history", []),
-        },
+        training=_training(checkpoint),
         accuracy=accuracy,
         parity=parity,
     )
@@ -220,6 +215,18 @@ def measure(
     for row, values in figures.items():
         parity.setdefault(row, {}).update(values)
     return parity, {"test": figures["int8"]}
+
+
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the model learned from, and how it went."""
+    config, history = checkpoint.config, checkpoint.progress.get("history", [])
+    return {
+        "corpora": [corpus.folder for corpus in config.data.train],
+        "epochs": checkpoint.progress.get("epoch"),
+        "dev_cer": history[-1]["dev_cer"] if history else None,
+        "config": {k: v for k, v in config.as_dict().items() if k != "features"},
+        "history": history,
+    }
 
 
 def _decoder(tokens: TokenSet, language_model: LanguageModel | None) -> Decoder:

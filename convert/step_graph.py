@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
+from ds2edge.acoustic import captured_stderr
 from ds2edge.bundle import StepGrid
 from ds2edge.training.layers import CLIP, CausalConvolution, frequency_padding
 from ds2edge.training.model import AcousticModel
@@ -164,7 +165,8 @@ def to_tflite(graph: StepGraph, folder: str, quantise: bool) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["step", "flush"])
     if quantise:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    content: bytes = converter.convert()
+    with captured_stderr():
+        content: bytes = converter.convert()
     return content
 
 

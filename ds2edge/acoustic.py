@@ -194,40 +194,43 @@ def _run_check(bundle: Bundle, backend: Backend) -> None:
         )
 
 
-_stderr_lock = threading.Lock()
+_stderr_lock = threading.RLock()
 
 
 @contextmanager
 def captured_stderr() -> Iterator[None]:
-    """Give what native code prints on file descriptor 2 to `logging`.
+    """Give what LiteRT and TensorFlow print on file descriptor 2 to `logging`.
 
     LiteRT has no setting for its own messages. The descriptor belongs to the whole process, so
-    this is for loading only, and lines that are not LiteRT's are passed on.
+    this is for loading only, and lines that are not theirs are passed on.
     """
-    with _stderr_lock, tempfile.TemporaryFile() as file:
+    with _stderr_lock:
         try:
-            saved = os.dup(2)
-        except OSError:  # the process has no standard error
+            file, saved = tempfile.TemporaryFile(), os.dup(2)
+        except OSError:  # no standard error, or nowhere to keep it: then it is not captured
             yield
             return
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            file.seek(0)
-            lines = file.read().splitlines(keepends=True)
-            foreign = [line for line in lines if not _is_litert_line(line)]
-            if foreign:
-                os.write(saved, b"".join(foreign))
-            os.close(saved)
+        with file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(saved, 2)
+                file.seek(0)
+                _hand_on(file.read().splitlines(keepends=True), saved)
+                os.close(saved)
+
+
+def _hand_on(lines: list[bytes], stderr: int) -> None:
     for line in lines:
-        if line not in foreign:
+        if _is_runtime_line(line):
             log.debug("%s", line.decode(errors="replace").rstrip())
+        else:
+            os.write(stderr, line)
 
 
-def _is_litert_line(line: bytes) -> bool:
-    """LiteRT's lines begin with INFO:, WARNING: or an absl-style stamp such as I0000."""
+def _is_runtime_line(line: bytes) -> bool:
+    """Lines that begin with INFO:, WARNING: or an absl-style stamp such as I0000."""
     return line.startswith((b"INFO: ", b"WARNING: ", b"VERBOSE: ")) or (
         line[:1] in b"IWE" and line[1:5].isdigit()
     )

@@ -11,13 +11,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import soundfile  # type: ignore[import-untyped, unused-ignore]
-import soxr  # type: ignore[import-untyped, unused-ignore]
+import soundfile
+import soxr
 
 from ds2edge.errors import AudioError, StreamError
 
@@ -109,12 +108,7 @@ class AudioFile:
     def __enter__(self) -> AudioFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -228,7 +222,7 @@ class SampleInput:
         return np.asarray(self._resampler.resample_chunk(mono, last=last), np.float32)
 
 
-class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc] # it has no types
     """Never seeks.
 
     soundfile seeks after each block to where it is already; an MP3 decoder then loses the bits

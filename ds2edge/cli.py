@@ -14,13 +14,15 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from ds2edge.acoustic import captured_stderr
+from ds2edge.arguments import BAD_USAGE, CommandParser
 from ds2edge.audio import open_audio
 from ds2edge.errors import AudioError, Ds2edgeError, MissingExtraError
 from ds2edge.progress import SecondsBar
 from ds2edge.results import Transcript
 from ds2edge.transcriber import StreamOptions, Transcriber
 
-SUCCESS, SOME_FAILED, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+SUCCESS, SOME_FAILED, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, BAD_USAGE, 130, 141
 
 LONG_FILE = 20.0  # seconds of audio from which a single file gets a progress bar
 
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command but the extra ones, which parse their own arguments."""
-    parser = _Parser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
+    parser = CommandParser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _add_transcribe(commands)
@@ -144,18 +146,6 @@ def info(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
-class _Parser(argparse.ArgumentParser):
-    """Examples keep their lines; an error is one line."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        settings.setdefault("allow_abbrev", False)
-        super().__init__(*arguments, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(FAILED, f"ds2edge: {message}; see {self.prog} --help\n")
-
-
 class _ShowVersion(argparse.Action):
     """`--version`; only then is the slow importlib.metadata needed."""
 
@@ -179,8 +169,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _run_extra(command: str, arguments: Sequence[str]) -> int:
     module, function = EXTRA_COMMANDS[command][0].split(":")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        run: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
+        with captured_stderr():  # what TensorFlow says of the machine
+            imported = importlib.import_module(module)
+        run: Callable[[Sequence[str]], int] = getattr(imported, function)
         return run(arguments)
     except ModuleNotFoundError as error:
         raise MissingExtraError(

@@ -29,8 +29,8 @@ try:
     from ds2edge import _native
 except ImportError as error:
     raise ImportError(
-        f"ds2edge._native cannot be loaded ({error}). Is this a checkout's own folder? Install it "
-        "with `pip install -e .`, or run Python elsewhere"
+        "ds2edge._native cannot be loaded. Is this a checkout's own folder? Then install it with "
+        "`pip install -e .`, or run Python elsewhere"
     ) from error
 
 LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames, tokens)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import TracebackType
 from typing import Any, NoReturn, TypeAlias
 
 import numpy.typing as npt
@@ -122,7 +121,9 @@ class Transcriber:
             "chunk_seconds": round(grid.chunk_outputs * step, 4),
             "language_model": manifest.language_model,
             "decoder": vars(manifest.decoder),
-            "training": manifest.training,
+            "training": {
+                name: manifest.training.get(name) for name in ("corpora", "epochs", "dev_cer")
+            },
             "accuracy": manifest.accuracy,
             "parity": manifest.parity,
             "licence": manifest.licence,
@@ -238,12 +239,7 @@ class Stream:
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ds2edge.arguments import CommandParser
 from ds2edge.audio import read_audio
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import Decoder, LogProbs, SearchOptions, greedy
@@ -38,11 +38,10 @@ class Recognised:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge evaluate` command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "ds2edge evaluate",
         description="Error rates of a bundle on the recordings of a manifest.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("manifest", type=Path, help="manifest.tsv")
     parser.add_argument("--split", help="only this split of it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import lzma
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ds2edge.arguments import CommandParser
 from ds2edge.bundle import LANGUAGE_MODEL, LEXICON
 from ds2edge.errors import DataError, MissingExtraError
 from ds2edge.text import TokenSet, english_characters, normalise
@@ -62,11 +62,10 @@ class LanguageModel:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge lm` command."""
     defaults = LanguageModelOptions()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "ds2edge lm",
         description="Build a language model and lexicon from text, one sentence a line.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("texts", nargs="+", type=Path, help="text, plain or .xz or .gz")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")

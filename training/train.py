@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ds2edge.arguments import CommandParser
 from ds2edge.cache import cache_folder
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.progress import track
@@ -57,11 +57,10 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge train` command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "ds2edge train",
         description="Train an acoustic model. Interrupted, it goes on where it stopped.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="TOML file, see training/configs")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
