@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -204,21 +204,21 @@ def captured_stderr() -> Iterator[None]:
     LiteRT has no setting for its own messages. The descriptor belongs to the whole process, so
     this is for loading only, and lines that are not theirs are passed on.
     """
-    with _stderr_lock:
+    with _stderr_lock, ExitStack() as stack:
         try:
-            file, saved = tempfile.TemporaryFile(), os.dup(2)
+            file = stack.enter_context(tempfile.TemporaryFile())
+            saved = os.dup(2)
         except OSError:  # no standard error, or nowhere to keep it: then it is not captured
             yield
             return
-        with file:
-            os.dup2(file.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-                file.seek(0)
-                _hand_on(file.read().splitlines(keepends=True), saved)
-                os.close(saved)
+        stack.callback(os.close, saved)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            file.seek(0)
+            _hand_on(file.read().splitlines(keepends=True), saved)
 
 
 def _hand_on(lines: list[bytes], stderr: int) -> None:
