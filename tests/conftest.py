@@ -88,6 +88,6 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture(scope="session")
 def tiny_bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny model, converted."""
-    from ds2edge.convert.command import convert
+    from ds2edge.convert.converter import convert
 
     return convert(checkpoint, tmp_path_factory.mktemp("bundles") / "tiny", name="tiny")

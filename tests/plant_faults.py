@@ -112,7 +112,7 @@ FAULTS = (
     ),
     Fault(
         "int8 artefact of another checkpoint",
-        "convert/command.py",
+        "convert/converter.py",
         "    return Converted(graph.grid, *contents)\n",
         "    other = build_step_graph(build_model(model.config, FeatureSettings(\n"
         "        bins=model.feature_size)), chunk_outputs)\n"

@@ -15,7 +15,7 @@ from ds2edge import Bundle, Transcriber, load_bundle
 from ds2edge.acoustic import LiteRT, captured_stderr, run_chunks
 from ds2edge.bundle import CARD, LANGUAGE_MODEL, LEXICON, MODEL, write_bundle
 from ds2edge.cli import main as cli
-from ds2edge.convert.command import Converted, convert, convert_model
+from ds2edge.convert.converter import Converted, convert, convert_model
 from ds2edge.convert.parity import (
     FLOAT_LIMIT,
     check_gate,
@@ -92,7 +92,12 @@ def test_gate_refuses_another_model(converted: Converted) -> None:
 
 
 def test_bundle_is_whole_and_transcribes(tiny_bundle: Bundle) -> None:
-    assert set(tiny_bundle.manifest.members) == {"MODEL_CARD.md", "check.npz", "model.tflite"}
+    assert set(tiny_bundle.manifest.members) == {
+        "LICENSE.txt",
+        "MODEL_CARD.md",
+        "check.npz",
+        "model.tflite",
+    }
     assert tiny_bundle.manifest.parity["float32"]["largest"] <= FLOAT_LIMIT
     assert Transcriber(tiny_bundle).transcribe(RECORDINGS[0]).duration > 1
 
