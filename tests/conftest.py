@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ds2edge import Bundle, Transcriber
 from ds2edge.audio import read_audio
@@ -14,6 +15,10 @@ from ds2edge.features import FeatureSettings
 
 if TYPE_CHECKING:
     from ds2edge.training.checkpoint import Checkpoint
+
+# A loaded machine is slow, not wrong.
+settings.register_profile("ds2edge", deadline=None)
+settings.load_profile("ds2edge")
 
 SPEECH = Path(__file__).parent / "data" / "speech"
 RECORDINGS = sorted(p for p in SPEECH.iterdir() if p.suffix in {".mp3", ".opus", ".flac", ".wav"})

@@ -38,7 +38,7 @@ def convert_all(pieces: list, rate: float, **how: object) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", RATES)
 @given(cuts=st.lists(st.integers(0, 30_000), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pieces_do_not_matter(rate, cuts):
     samples = soxr.resample(RECORDED, RECORDED_RATE, rate)[:30_000]
     whole = convert_all([samples], rate)
@@ -53,7 +53,7 @@ def test_single_samples_and_empty_pieces(rate):
 
 
 @given(channels=st.integers(1, 9), cuts=st.lists(st.integers(0, 2_000), max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_channels_are_averaged_alike_in_any_memory_order(channels, cuts):
     samples = noise(2_000, channels)
     whole = convert_all([samples], 16_000)
@@ -79,7 +79,6 @@ def test_the_resampler_keeps_a_tone_and_its_end():
 
 
 @given(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=50))
-@settings(deadline=None)
 def test_all_dtypes_mean_the_same(values):
     int16 = np.array(values, np.int16)
     expected = (int16 / 2**15).astype(np.float32)

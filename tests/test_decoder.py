@@ -53,7 +53,7 @@ def assert_same(got: reference.Scored, wanted: reference.Scored) -> None:
 
 
 @inputs
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
     got = found(LANGUAGE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
@@ -61,7 +61,7 @@ def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) ->
 
 
 @inputs
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_lexicon_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
     got = found(LEXICON.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
@@ -69,7 +69,7 @@ def test_lexicon_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
 
 
 @inputs
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_free_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, min(frames, 5), len(NAMES), sharpness)
     got = found(FREE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)

@@ -44,7 +44,7 @@ def run(decoder: Decoder, log_probs: np.ndarray, cuts: list[int]) -> tuple:
     noise=st.floats(0.5, 3.0),
     max_ambiguity=st.sampled_from([5, 40, 250]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_cuts_change_nothing(
     decoder: Decoder, seed: int, cuts: list[int], noise: float, max_ambiguity: int
 ) -> None:

@@ -50,7 +50,7 @@ def test_equals_the_plain_definition(
 
 
 @given(cuts=st.lists(st.integers(0, 16_000), max_size=30), chunk=st.integers(1, 40))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_cut_gives_the_same_bits(
     speech: np.ndarray[Any, Any], cuts: list[int], chunk: int
 ) -> None:

@@ -45,7 +45,7 @@ def events_of(
 
 
 @given(at=cuts)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_log_probs_are_bit_identical_for_any_cut(
     transcriber: Transcriber, speech: Samples, at: list[int]
 ) -> None:
@@ -64,7 +64,7 @@ def test_log_probs_are_bit_identical_for_any_cut(
 
 @pytest.mark.parametrize("rate", [8_000, RATE, 44_100])
 @given(at=cuts)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_words_times_and_confidences_are_identical_for_any_cut_and_equal_transcribe(
     transcriber: Transcriber, speech: Samples, rate: int, at: list[int]
 ) -> None:

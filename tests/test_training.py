@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RECORDINGS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
@@ -154,7 +154,6 @@ def test_padding_changes_nothing(checkpoint: Checkpoint) -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), size=st.integers(1, 9))
-@settings(deadline=None)
 def test_buckets_hold_everything_once_within_the_budget(lengths: list[int], size: int) -> None:
     array = np.array(lengths)
     groups = bucket(array, 1000, size, np.random.default_rng(0))
