@@ -10,6 +10,7 @@ from pathlib import Path
 from ds2edge.arguments import CommandParser
 from ds2edge.convert.card import parity_table
 from ds2edge.convert.converter import convert
+from ds2edge.decoder import SearchOptions
 from ds2edge.errors import DataError
 from ds2edge.training.checkpoint import load_checkpoint
 from ds2edge.training.language_model import open_language_model
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder, or FILE.ds2")
     parser.add_argument("--name", help="of the bundle [name of --out]")
     parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
+    parser.add_argument(
+        "--beam", type=int, default=SearchOptions().beam, help="hypotheses kept [%(default)s]"
+    )
     parser.add_argument("--dev", type=Path, help="manifest whose split dev tunes the decoder")
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
@@ -49,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out,
         name=given.name or given.out.stem,
         language_model=open_language_model(given.language_model) if given.language_model else None,
+        beam=given.beam,
         dev=read_manifest(given.dev, "dev") if given.dev else [],
         test=read_manifest(given.test, "test") if given.test else [],
         notes=_read_text(given.notes) if given.notes else "",

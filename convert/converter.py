@@ -35,7 +35,7 @@ from ds2edge.convert.parity import (
     probe_frames,
 )
 from ds2edge.convert.step_graph import build_step_graph, to_tflite
-from ds2edge.decoder import Decoder, LogProbs
+from ds2edge.decoder import Decoder, LogProbs, SearchOptions
 from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
@@ -66,6 +66,7 @@ def convert(
     *,
     name: str,
     language_model: LanguageModel | None = None,
+    beam: int = SearchOptions().beam,
     dev: Sequence[Utterance] = (),
     test: Sequence[Utterance] = (),
     notes: str = "",
@@ -88,7 +89,7 @@ def convert(
     probe = probe_frames(converted.grid, config.features.size)
     parity = compare(model, converted, [probe])
     accuracy: dict[str, Any] = {}
-    decoder = _decoder(tokens, language_model)
+    decoder = _decoder(tokens, language_model, SearchOptions(beam=beam))
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)
         decoder = decoder.with_options(tune(decoder, tokens, dev, blocks)[0])
@@ -180,11 +181,13 @@ def _training(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _decoder(tokens: TokenSet, language_model: LanguageModel | None) -> Decoder:
+def _decoder(
+    tokens: TokenSet, language_model: LanguageModel | None, options: SearchOptions
+) -> Decoder:
     if language_model is None:
-        return Decoder(tokens)
+        return Decoder(tokens, options=options)
     words = language_model.lexicon.read_text(encoding="utf-8").split()
-    return Decoder(tokens, words=words, language_model=language_model.binary)
+    return Decoder(tokens, words=words, language_model=language_model.binary, options=options)
 
 
 def _int8_log_probs(

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -160,6 +160,8 @@ def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes |
 
 def pack_bundle(bundle: Bundle, path: Path) -> Path:
     """Write a bundle as one .ds2 file; the same bundle gives the same bytes."""
+    import zipfile  # late: whoever has a folder does not need it
+
     part = path.with_name(path.name + ".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in (MANIFEST, *sorted(bundle.manifest.members)):
@@ -275,29 +277,30 @@ def _unpack(path: Path) -> tuple[Path, bool]:
         return target, False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpack-"))
-    except OSError:  # an unwritable cache costs the unpacking each time, no more
-        target = temporary = Path(tempfile.mkdtemp(prefix="ds2edge-"))
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    try:
-        _extract(path, temporary)
-        if temporary != target:
-            try:
-                temporary.rename(target)
-            except OSError:  # another process was faster
-                if not target.is_dir():
-                    raise
-    except (OSError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} is not a whole .ds2 bundle: {error}; {AGAIN}") from None
-    finally:
-        if temporary != target:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as temporary:
+            _extract(path, Path(temporary) / "new")
+            (Path(temporary) / "new").rename(target)
+    except OSError:
+        if target.is_dir():  # another process was faster
+            return target, True
+        # A cache that is full or unwritable costs the unpacking each time, no more.
+        target = Path(tempfile.mkdtemp(prefix="ds2edge-"))
+        atexit.register(shutil.rmtree, target, ignore_errors=True)
+        _extract(path, target / "new")
+        return target / "new", True
     return target, True
 
 
 def _extract(path: Path, folder: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if Path(entry.filename).name != entry.filename or entry.file_size > LARGEST_MEMBER:
-                raise BundleError(f"{path}: member {entry.filename!r} is no plain, sane file")
-            (folder / entry.filename).write_bytes(archive.read(entry))
+    """Write the members of an archive, all of them plain files, into a new folder."""
+    import zipfile  # late: whoever has a folder does not need it
+
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if Path(entry.filename).name != entry.filename or entry.file_size > LARGEST_MEMBER:
+                    raise BundleError(f"{path}: member {entry.filename!r} is no plain, sane file")
+                (folder / entry.filename).write_bytes(archive.read(entry))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{path} is not a whole .ds2 bundle: {error}; {AGAIN}") from None

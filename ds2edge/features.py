@@ -19,6 +19,7 @@ from ds2edge.errors import ConfigError
 FloatArray = npt.NDArray[np.float32]
 
 POWER_FLOOR = 1e-9  # of full scale (-90 dB): below it 16-bit audio holds only rounding noise
+SILENCE = 10 * POWER_FLOOR  # a frame with no bin above it is digital silence
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FeatureState:
 
     mean: FloatArray  # running mean, shape = (size,)
     pending: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # samples
-    frames: int = 0  # made so far
+    frames: int = 0  # that the mean has seen
 
     @property
     def nbytes(self) -> int:
@@ -188,12 +189,18 @@ class FeatureExtractor:
         return self._normalise(state, self.log_power(samples, count))
 
     def _normalise(self, state: FeatureState, frames: FloatArray) -> FloatArray:
-        """Subtract the running mean frame by frame, in place: nothing later is looked at."""
+        """Subtract the running mean frame by frame, in place: nothing later is looked at.
+
+        Digital silence tells nothing of voice or microphone. If the mean followed it, silence
+        would end up at zero, where the model sees a masked word rather than a pause.
+        """
         prior, horizon = self.settings.prior_frames, self.settings.horizon_frames
-        for frame in frames:
-            state.frames += 1
-            weight = np.float32(1 / min(prior + state.frames, horizon))
-            state.mean += weight * (frame - state.mean)
+        heard = frames.max(axis=1) > np.log(np.float32(SILENCE))
+        for frame, is_heard in zip(frames, heard, strict=True):
+            if is_heard:
+                state.frames += 1
+                weight = np.float32(1 / min(prior + state.frames, horizon))
+                state.mean += weight * (frame - state.mean)
             frame -= state.mean
         frames *= self._scale
         return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import zipfile
@@ -127,6 +128,21 @@ def test_an_unwritable_cache_costs_only_speed(
 ) -> None:
     monkeypatch.setenv("DS2EDGE_CACHE", "/dev/null/cache")
     assert load_bundle(archive).manifest.name == "tiny"
+
+
+def test_a_full_disk_costs_only_speed(
+    archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.is_relative_to(cache):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert load_bundle(archive).manifest.name == "tiny"
+    assert not list((cache / "bundles").iterdir())
 
 
 def test_a_damaged_cached_copy_is_unpacked_again(archive: Path, cache: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds2edge.errors import ConfigError
-from ds2edge.features import POWER_FLOOR, FeatureExtractor, FeatureSettings, mel_bank
+from ds2edge.features import POWER_FLOOR, SILENCE, FeatureExtractor, FeatureSettings, mel_bank
 
 SETTINGS = [
     FeatureSettings(),
@@ -24,7 +24,7 @@ def plain_features(samples: np.ndarray[Any, Any], s: FeatureSettings) -> np.ndar
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(s.window) / s.window)
     first, last = s.fft_range
     mean = np.array(s.mean or [0.0] * s.size)
-    frames = []
+    frames, seen = [], 0
     for k in range(-(-len(samples) // s.hop)):
         window = np.zeros(s.window)
         piece = samples[k * s.hop : k * s.hop + s.window]
@@ -33,7 +33,9 @@ def plain_features(samples: np.ndarray[Any, Any], s: FeatureSettings) -> np.ndar
         if s.kind == "log_mel":
             power = power @ mel_bank(s)
         frame = np.log(power + POWER_FLOOR)
-        mean = mean + (frame - mean) / min(s.prior_frames + k + 1, s.horizon_frames)
+        if frame.max() > np.log(SILENCE):
+            seen += 1
+            mean = mean + (frame - mean) / min(s.prior_frames + seen, s.horizon_frames)
         frames.append((frame - mean) / np.array(s.deviation or [1.0] * s.size))
     return np.array(frames).reshape(-1, s.size)
 
@@ -79,6 +81,15 @@ def test_loudness_fades_from_the_features(speech: np.ndarray[Any, Any]) -> None:
     long = np.tile(speech, 4)
     difference = np.abs(extractor.extract(long) - extractor.extract(long * 0.1)).mean(axis=1)
     assert difference[-100:].mean() < 0.2 * difference[:20].mean()  # the floor stays
+
+
+def test_digital_silence_does_not_move_the_mean(speech: np.ndarray[Any, Any]) -> None:
+    extractor = FeatureExtractor(FeatureSettings(), 10)
+    pause = np.zeros(16_000 * 20, np.float32)
+    paused = extractor.extract(np.concatenate([speech, pause, speech]))
+    joined = extractor.extract(np.concatenate([speech, speech]))
+    np.testing.assert_allclose(paused[-390:], joined[-390:], atol=0.1)  # the seam counts
+    assert paused[len(speech) // 160 + 3 : -400].max() < -0.5
 
 
 def test_state_does_not_grow(speech: np.ndarray[Any, Any]) -> None:

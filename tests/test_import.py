@@ -37,7 +37,7 @@ def test_transcribing_loads_no_training_code_and_prints_nothing() -> None:
 
 
 def test_importing_is_light() -> None:
-    late = "('rich', 'ai_edge_litert', 'importlib.metadata', 'asyncio')"
+    late = "('rich', 'ai_edge_litert', 'importlib.metadata', 'asyncio', 'zipfile')"
     done = run(f"import sys, ds2edge; print([m for m in {late} if m in sys.modules])")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 

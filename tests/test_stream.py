@@ -301,9 +301,16 @@ def test_options_reach_the_search(transcriber: Transcriber, speech: Samples) -> 
     assert narrow.text != words.text
 
 
-def test_silence_and_nothing_have_no_words(transcriber: Transcriber) -> None:
-    assert transcriber.transcribe(np.zeros(RATE * 20, np.float32), RATE).text == ""
-    assert transcriber.transcribe(np.zeros(0, np.float32), RATE).segments[0].words == ()
+def test_silence_and_faint_noise_have_no_words(transcriber: Transcriber, speech: Samples) -> None:
+    minute = np.zeros(RATE * 60, np.float32)
+    noise = np.random.default_rng(1).normal(size=len(minute)).astype(np.float32)
+    for level in (0, 1e-5, 1e-3, 1e-2):
+        assert transcriber.transcribe(noise * level, RATE).text == "", level
+    assert transcriber.transcribe(minute[:0], RATE).segments[0].words == ()
+    before = transcriber.transcribe(speech, RATE).words
+    paused = transcriber.transcribe(np.concatenate([speech, minute]), RATE).words
+    assert all(word.end < len(speech) / RATE + 1 for word in paused)
+    assert paused[: len(before) // 2] == before[: len(before) // 2]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -120,7 +121,9 @@ def tune(
     Returns: the best options, and (alpha, beta, WER) of every point.
     """
     wanted = [normalise(u.text, tokens) for u in utterances]
-    grid = [(a, b) for a in (0.2, 0.4, 0.6, 0.8, 1.0, 1.3) for b in (0.0, 1.0, 2.0, 3.0, 4.0)]
+    alphas = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
+    betas = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    grid = list(itertools.product(alphas, betas))
     tried = []
     for alpha, beta in track(grid, "tuning", len(grid)):
         one = decoder.with_options(replace(decoder.options, alpha=alpha, beta=beta))
