@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from ds2edge.audio import SampleInput, Samples, open_audio
@@ -53,6 +54,7 @@ class Transcriber:
 
     def __init__(self, bundle: str | os.PathLike[str] | Bundle = "en") -> None:
         self.bundle = load_bundle(bundle)
+        self._reference = self.bundle.folder if isinstance(bundle, Bundle) else bundle
         self._pipeline = load_pipeline(self.bundle)
         self._decoder = load_decoder(self.bundle)
         self._process = os.getpid()
@@ -80,6 +82,10 @@ class Transcriber:
             with open_audio(source) as file:
                 blocks = file.blocks(BLOCK_SECONDS)
                 return self._transcribe(blocks, file.sample_rate, file.seconds, options, progress)
+        if not isinstance(source, np.ndarray) or source.ndim == 0:
+            raise AudioError(
+                f"needed a path or a NumPy array of samples, got {type(source).__name__}"
+            )
         if sample_rate is None:
             raise AudioError("samples without a header need sample_rate= in Hz")
         rate = SampleInput(sample_rate, sample_rate).sample_rate  # checked
@@ -159,7 +165,7 @@ class Transcriber:
         return Decoder(manifest.tokens, options=replace(manifest.decoder, beta=0.0))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Transcriber, (self.bundle.folder,)
+        return Transcriber, (self._reference,)
 
 
 class Stream:

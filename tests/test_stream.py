@@ -241,6 +241,9 @@ def test_misuse_raises(transcriber: Transcriber, speech: Samples) -> None:
         pickle.dumps(stream)
     with pytest.raises(AudioError, match="sample_rate"):
         transcriber.transcribe(speech)
+    for source in (None, 3, [0.1], b"RIFF", np.float32(0)):
+        with pytest.raises(AudioError, match="NumPy array"):
+            transcriber.transcribe(source, RATE)  # type: ignore[arg-type]
     with pytest.raises(DecoderError):
         transcriber.stream(RATE, StreamOptions(beam=0))
 
