@@ -18,6 +18,13 @@ from ds2edge.features import FeatureSettings
 T = TypeVar("T")
 
 
+def _at_least(lowest: float, owner: object, *names: str) -> None:
+    for name in names:
+        if not getattr(owner, name) >= lowest:  # NaN too
+            kind = type(owner).__name__
+            raise ConfigError(f"{kind}.{name} needs {lowest} or more, got {getattr(owner, name)}")
+
+
 @dataclass(frozen=True)
 class Convolution:
     """One causal 2-D convolution over time and frequency."""
@@ -27,6 +34,11 @@ class Convolution:
     frequency: int = 5  # kernel, in bins
     time_stride: int = 1
     frequency_stride: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least(1, self, "channels", "time", "frequency", "time_stride", "frequency_stride")
+        if self.time < self.time_stride:
+            raise ConfigError(f"a kernel of {self.time} frames cannot step by {self.time_stride}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,12 @@ class ModelConfig:
     look_ahead: int = 10  # output steps that the row convolution sees of the future
     dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
     tokens: Literal["english_characters"] = "english_characters"
+
+    def __post_init__(self) -> None:
+        _at_least(1, self, "layers", "units", "look_ahead")
+        _at_least(0, self, "dropout")
+        if not self.convolutions or self.dropout >= 1:
+            raise ConfigError("model needs a convolution or more, and dropout below 1")
 
     @property
     def time_stride(self) -> int:
@@ -59,6 +77,9 @@ class Corpus:
     folder: str
     repeat: int = 1  # how often an epoch sees each recording
 
+    def __post_init__(self) -> None:
+        _at_least(1, self, "repeat")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -71,6 +92,12 @@ class DataConfig:
     batch_size: int = 64  # recordings in a batch, at most
     longest: float = 20.0  # seconds; longer recordings are left out
 
+    def __post_init__(self) -> None:
+        _at_least(1, self, "batch_seconds", "batch_size")
+        _at_least(0.1, self, "longest")
+        if not self.speeds or not all(0.25 <= speed <= 4 for speed in self.speeds):
+            raise ConfigError(f"data.speeds needs numbers from 0.25 to 4, got {self.speeds}")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -80,6 +107,9 @@ class AugmentConfig:
     frequency_width: int = 16  # bins, at most
     time_masks: int = 4
     time_width: float = 0.05  # of the recording's length, at most
+
+    def __post_init__(self) -> None:
+        _at_least(0, self, "frequency_masks", "frequency_width", "time_masks", "time_width")
 
 
 @dataclass(frozen=True)
@@ -94,6 +124,12 @@ class OptimizerConfig:
     averaging: float = 0.998  # of the exponential moving average that is evaluated and kept
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # of matrix products
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(1, self, "epochs")
+        _at_least(0, self, "learning_rate", "warm_up", "weight_decay", "averaging", "seed")
+        if self.averaging >= 1 or self.clip_norm <= 0:
+            raise ConfigError("optimizer needs averaging below 1 and clip_norm above 0")
 
 
 @dataclass(frozen=True)
