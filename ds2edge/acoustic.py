@@ -179,6 +179,12 @@ def _run_check(bundle: Bundle, backend: Backend) -> None:
             tolerance = float(stored["tolerance"])
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{bundle.check} cannot be read: {error}") from None
+    needed = (bundle.manifest.features.size, len(bundle.manifest.tokens))
+    if (frames.shape[1], expected.shape[1]) != needed:
+        raise BundleError(
+            f"{bundle.model} has {frames.shape[1]} feature bins and {expected.shape[1]} tokens, "
+            f"the manifest has {needed[0]} and {needed[1]}: they are not of one conversion"
+        )
     found = run_chunks(backend, frames, bundle.manifest.grid.chunk_frames)
     if found.shape != expected.shape:
         raise BundleError(

@@ -29,6 +29,7 @@ from ds2edge.cache import cache_folder
 from ds2edge.decoder import SearchOptions
 from ds2edge.errors import BundleError, ConfigError, TextError
 from ds2edge.features import FeatureSettings
+from ds2edge.plain_values import as_type, from_dict
 from ds2edge.text import TokenSet
 
 FORMAT = 1  # raised when an older ds2edge could not read the bundle
@@ -198,7 +199,7 @@ def _read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}; {AGAIN}") from None
     found = values.get("format") if isinstance(values, dict) else None
-    if not isinstance(found, int) or found < 1:
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BundleError(f"{path}: format is {found!r}, expected {FORMAT}; {AGAIN}")
     if found > FORMAT:
         raise BundleError(
@@ -207,17 +208,17 @@ def _read_manifest(path: Path) -> Manifest:
         )
     try:
         return Manifest(
-            name=values["name"],
-            tokens=TokenSet(tuple(values["tokens"])),
+            tokens=TokenSet(as_type(tuple[str, ...], values["tokens"], "tokens")),
             features=FeatureSettings.from_dict(values["features"]),
-            grid=StepGrid(**values["grid"]),
-            decoder=SearchOptions(**values["decoder"]),
-            licence=values["licence"],
-            language_model=values["language_model"],
-            training=values["training"],
-            accuracy=values["accuracy"],
-            parity=values["parity"],
-            members=values["members"],
+            grid=from_dict(StepGrid, values["grid"], "grid."),
+            decoder=from_dict(SearchOptions, values["decoder"], "decoder."),
+            name=as_type(str, values["name"], "name"),
+            licence=as_type(str, values["licence"], "licence"),
+            members=as_type(dict[str, str], values["members"], "members"),
+            **{
+                name: as_type(dict[str, Any], values[name], name)
+                for name in ("language_model", "training", "accuracy", "parity")
+            },
         )
     except (KeyError, TypeError, ConfigError, TextError) as error:
         raise BundleError(f"{path} is incomplete or malformed ({error}); {AGAIN}") from None
@@ -254,7 +255,8 @@ def _verify_pairing(manifest: Manifest) -> None:
             "build the language model again with the model's token set"
         )
     grid = manifest.grid
-    if not 0 < grid.time_stride <= grid.chunk_frames or grid.chunk_frames % grid.time_stride:
+    whole = 0 < grid.time_stride <= grid.chunk_frames and not grid.chunk_frames % grid.time_stride
+    if not whole or grid.look_ahead < 0:
         raise BundleError(f"bundle {manifest.name!r} has an impossible step grid: {grid}")
 
 

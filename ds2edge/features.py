@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ds2edge.errors import ConfigError
+from ds2edge.plain_values import from_dict
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -89,13 +90,7 @@ class FeatureSettings:
         Raises:
             ConfigError: an unknown key or an impossible value.
         """
-        try:
-            sequences: dict[str, Any] = {
-                name: tuple(values[name]) for name in ("mean", "deviation") if name in values
-            }
-            return cls(**(values | sequences))
-        except TypeError as error:
-            raise ConfigError(f"bad feature settings: {error}") from None
+        return from_dict(cls, values, "features.")
 
 
 @dataclass

@@ -36,7 +36,7 @@ def change_manifest(folder: Path, **changes: Any) -> None:
 def refusal(reference: Path | str) -> str:
     """The message of the refusal, which the command line gives as one line with exit code 2."""
     with pytest.raises(BundleError) as raised:
-        load_bundle(reference)
+        Transcriber(reference)
     assert cli(["info", "--bundle", str(reference)]) == 2
     return str(raised.value)
 
@@ -84,6 +84,13 @@ def test_a_missing_or_truncated_member_is_named(folder: Path) -> None:
         ({"grid": {"chunk_frames": 7, "time_stride": 3, "look_ahead": 1}}, "step grid"),
         ({"grid": {"chunk": 7}}, "malformed"),
         ({"features": {"kind": "mfcc"}}, "mfcc"),
+        ({"grid": {"chunk_frames": "12", "time_stride": 3, "look_ahead": 1}}, "grid.chunk_frames"),
+        ({"grid": {"chunk_frames": 12, "time_stride": 3, "look_ahead": -1}}, "step grid"),
+        ({"decoder": {"beam": "wide"}}, "decoder.beam"),
+        ({"tokens": "abc"}, "tokens"),
+        ({"language_model": ["tokens"]}, "language_model"),
+        ({"members": {"model.tflite": 5}}, "members"),
+        ({"tokens": ["<blank>", "a"]}, "not of one conversion"),
         ({"members": {}}, "lists no model.tflite"),
         ({"members": {"../x": "0", "model.tflite": "0", "check.npz": "0"}}, "plain file name"),
         ({"language_model": {"tokens": "of another set"}}, "made for the token set"),

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ds2edge.errors import DataError
-from ds2edge.training.config import TrainConfig, from_dict
+from ds2edge.plain_values import from_dict
+from ds2edge.training.config import TrainConfig
 
 FORMAT = 1
 

@@ -6,16 +6,13 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
-
-T = TypeVar("T")
+from ds2edge.plain_values import from_dict
 
 
 def _at_least(lowest: float, owner: object, *names: str) -> None:
@@ -166,35 +163,3 @@ def load_config(path: str | Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     return from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
-
-
-def from_dict(kind: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Build a configuration dataclass from plain values, refusing what it does not know."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where or 'configuration'} needs a table, got {values!r}")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ConfigError(f"unknown key {where + unknown[0]!r}; known: {', '.join(hints)}")
-    converted = {k: _convert(hints[k], v, f"{where}{k}") for k, v in values.items()}
-    try:
-        return kind(**converted)
-    except TypeError as error:
-        raise ConfigError(f"{where or 'configuration'}: {error}") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type that `hint` asks for."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(type, hint), value, f"{where}.")
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(arguments[0], item, where) for item in value)
-    if origin is Literal and value in arguments:
-        return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    plain = isinstance(hint, type) and not isinstance(hint, types.GenericAlias)
-    if plain and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{where} needs {hint}, got {value!r}")
