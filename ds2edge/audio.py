@@ -258,7 +258,7 @@ def _checked_rate(rate: Any) -> float:
     if rate is None:
         raise AudioError("sample_rate is needed where there is no file header, got None")
     number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
-    if not number or not math.isfinite(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not number or not LOWEST_RATE <= float(min(rate, 2 * HIGHEST_RATE)) <= HIGHEST_RATE:
         raise AudioError(
             f"sample_rate must be a number from {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {rate!r}"
         )
@@ -316,7 +316,7 @@ def _from_bytes(samples: Any, dtype: npt.DTypeLike | None, channels: int) -> npt
 def _dtype_name(dtype: npt.DTypeLike) -> str:
     try:
         return np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses what is a string
         raise AudioError(f"samples must be {_accepted()}, got dtype={dtype!r}") from None
 
 

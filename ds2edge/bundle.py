@@ -119,6 +119,8 @@ def load_bundle(reference: str | os.PathLike[str] | Bundle = "en") -> Bundle:
     """
     if isinstance(reference, Bundle):
         return reference
+    if not isinstance(reference, str | os.PathLike):
+        raise BundleError(f"needed a bundle's name or path, got {type(reference).__name__}")
     embedded = EMBEDDED / str(reference)
     is_name = isinstance(reference, str) and reference.isidentifier()
     path = embedded if is_name and embedded.is_dir() else Path(reference)
@@ -234,9 +236,9 @@ def _verify_members(bundle: Bundle) -> None:
             raise BundleError(f"{bundle.folder}: member {name!r} is not a plain file name")
         try:
             found = _digest(bundle.folder / name)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise BundleError(
-                f"{bundle.folder}: member {name} cannot be read ({error.strerror}); {AGAIN}"
+                f"{bundle.folder}: member {name!r} cannot be read ({error}); {AGAIN}"
             ) from None
         if found != expected:
             raise BundleError(

@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ except ImportError as error:
         "`pip install -e .`, or run Python elsewhere"
     ) from error
 
+LARGEST_OPTION = 10**9
 LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames, tokens)
 
 
@@ -50,6 +52,16 @@ class SearchOptions:
     top: int = 40  # and at most so many of them
     threshold: float = 12.0  # hypotheses this far (nats) below the best are dropped
     max_ambiguity: int = 250  # frames after which the best hypothesis' words are committed
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, whole = getattr(self, field.name), isinstance(field.default, int)
+            is_number = isinstance(value, Integral if whole else Real)
+            # What is too large for the native code's numbers would be told in its own words.
+            too_large = is_number and LARGEST_OPTION < abs(value) < float("inf")
+            if not is_number or isinstance(value, bool) or too_large:
+                kind = "a whole number" if whole else "a number"
+                raise DecoderError(f"{field.name} must be {kind}, got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,9 @@ class FeatureSettings:
             if len(values) not in (0, self.size):
                 raise ConfigError(f"features.{name} has {len(values)} values, needed {self.size}")
 
+        if not all(0 < value < float("inf") for value in self.deviation):
+            raise ConfigError("features.deviation needs positive numbers")
+
     @property
     def size(self) -> int:
         """Values in a frame."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ds2edge.audio import SampleInput, Samples, open_audio
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import DecodedWord, Decoder
-from ds2edge.errors import AudioError, StreamError
+from ds2edge.errors import AudioError, ConfigError, StreamError
 from ds2edge.pipeline import load_decoder, load_pipeline
 from ds2edge.results import Final, Partial, Seconds, Transcript, Word
 
@@ -109,6 +109,8 @@ class Transcriber:
         """Open a stream for one recording of `sample_rate` Hz."""
         if os.getpid() != self._process:
             raise StreamError("a Transcriber does not survive fork(); make it in the child process")
+        if not isinstance(options, StreamOptions | None):
+            raise ConfigError(f"options must be StreamOptions, got {type(options).__name__}")
         return Stream(self, sample_rate, options or StreamOptions())
 
     def info(self) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from hypothesis import strategies as st
 from ds2edge import Final, Partial, StreamOptions, Transcriber, Transcript
 from ds2edge.audio import SampleInput, read_audio
 from ds2edge.decoder import greedy
-from ds2edge.errors import AudioError, DecoderError, StreamError
+from ds2edge.errors import (
+    AudioError,
+    BundleError,
+    ConfigError,
+    DecoderError,
+    StreamError,
+)
 
 RATE = 16_000
 Samples = np.ndarray[Any, Any]
@@ -244,8 +250,17 @@ def test_misuse_raises(transcriber: Transcriber, speech: Samples) -> None:
     for source in (None, 3, [0.1], b"RIFF", np.float32(0)):
         with pytest.raises(AudioError, match="NumPy array"):
             transcriber.transcribe(source, RATE)  # type: ignore[arg-type]
-    with pytest.raises(DecoderError):
-        transcriber.stream(RATE, StreamOptions(beam=0))
+    for bad in ({"beam": 0}, {"beam": "x"}, {"beam": 10**30}, {"alpha": float("nan")}):
+        with pytest.raises(DecoderError) as raised:
+            transcriber.stream(RATE, StreamOptions(**bad))
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ConfigError, match="StreamOptions"):
+        transcriber.stream(RATE, "beam=3")  # type: ignore[arg-type]
+    with pytest.raises(AudioError):
+        transcriber.stream(10**400)
+    for reference in (None, 5, b"en"):
+        with pytest.raises(BundleError):
+            Transcriber(reference)  # type: ignore[arg-type]
 
 
 def test_use_from_a_second_thread_at_once_raises(
