@@ -1,7 +1,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Word = tuple[str, int, int, float]  # text, start frame, end frame (exclusive), confidence
+# text, start frame, end frame (exclusive), confidence, (token, frame) for each token, evidence
+Word = tuple[str, int, int, float, tuple[tuple[int, int], ...], tuple[float, ...]]
+Hypothesis = tuple[float, list[Word]]
+
+class Speller:
+    def __init__(self, tokens: list[str], blank: int, space: int | None) -> None: ...
+
+class Phrases:
+    def __init__(self, phrases: list[tuple[str, float]], speller: Speller) -> None: ...
+
+class ClosedVocabulary:
+    def __init__(self, phrases: list[str], speller: Speller) -> None: ...
+    @property
+    def size(self) -> int: ...
 
 class LanguageModel:
     def __init__(self, path: str) -> None: ...
@@ -14,7 +27,7 @@ class Lexicon:
     def __init__(
         self,
         words: list[str],
-        tokens: list[str],
+        speller: Speller,
         language_model: LanguageModel | None = None,
     ) -> None: ...
     @property
@@ -32,42 +45,53 @@ class SearchOptions:
         top: int,
         threshold: float,
         max_ambiguity: int,
+        unknown: float,
+        prior: float,
     ) -> None: ...
-    @property
-    def beam(self) -> int: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def beta(self) -> float: ...
-    @property
-    def cutoff(self) -> float: ...
-    @property
-    def top(self) -> int: ...
-    @property
-    def threshold(self) -> float: ...
-    @property
-    def max_ambiguity(self) -> int: ...
+
+class Confidence:
+    def __init__(
+        self,
+        *,
+        bias: float,
+        letters: float,
+        pace: float,
+        language: float,
+        deficit: float,
+        clarity: float,
+        usual_clarity: float,
+    ) -> None: ...
 
 class Search:
     def __init__(
         self,
-        tokens: list[str],
-        blank: int,
-        space: int | None,
-        lexicon: Lexicon | None,
-        language_model: LanguageModel | None,
+        speller: Speller,
+        *,
+        lexicon: Lexicon | None = None,
+        closed: ClosedVocabulary | None = None,
+        language_model: LanguageModel | None = None,
+        phrases: Phrases | None = None,
+        prior: list[float] = ...,
+        confidence: Confidence | None = None,
         options: SearchOptions,
     ) -> None: ...
+    def decode(
+        self, log_probs: list[NDArray[np.float32]], n: int = 1, threads: int = 1
+    ) -> list[list[Hypothesis]]: ...
     def start(self) -> SearchState: ...
 
 class SearchState:
     def advance(self, log_probs: NDArray[np.float32]) -> None: ...
     def commit(self) -> list[Word]: ...
     def words(self) -> list[Word]: ...
-    def finish(self, n: int = 1) -> list[tuple[float, list[Word]]]: ...
+    def finish(self, n: int = 1) -> list[Hypothesis]: ...
     @property
     def frames(self) -> int: ...
     @property
     def nodes(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+
+def advance_all(
+    states: list[SearchState], blocks: list[NDArray[np.float32]], threads: int = 1
+) -> None: ...

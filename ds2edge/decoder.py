@@ -13,12 +13,14 @@ Online::
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ except ImportError as error:
     ) from error
 
 LARGEST_OPTION = 10**9
+UNKNOWN = "<unk>"  # stands for what a closed vocabulary does not have
 LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames, tokens)
 
 
@@ -42,7 +45,8 @@ LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames
 class SearchOptions:
     """How the search ranks and prunes hypotheses.
 
-    Ranked by log p_ctc + alpha log p_lm + beta * number of words, in natural logarithms.
+    Ranked by log p_ctc + alpha log p_lm + beta * number of words + boosts of phrases
+    - unknown * number of unknown words, in natural logarithms.
     """
 
     beam: int = 64  # hypotheses kept after each frame
@@ -52,6 +56,8 @@ class SearchOptions:
     top: int = 40  # and at most so many of them
     threshold: float = 12.0  # hypotheses this far (nats) below the best are dropped
     max_ambiguity: int = 250  # frames after which the best hypothesis' words are committed
+    unknown: float = math.inf  # cost (nats) of a word the vocabulary lacks; infinite: none
+    prior: float = 0.0  # 0..1, how much of the label prior is divided out
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,13 +71,48 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What is known about a word besides its score; logarithms are natural."""
+
+    letters: float  # its tokens
+    pace: float  # frames for each of them
+    language: float  # log p(word | words before); 0 without language model
+    deficit: float  # what its tokens are less likely than each frame's likeliest, summed
+    clarity: float  # mean log probability of each frame's likeliest token, around the word
+    usual_clarity: float  # the same for the stream so far
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Weights of `Evidence` in the log odds of a word being right (`ds2edge.training.confidence`)."""
+
+    bias: float
+    letters: float
+    pace: float
+    language: float
+    deficit: float
+    clarity: float
+    usual_clarity: float
+
+
+@dataclass(frozen=True)
+class DecodedToken:
+    """One token of a word."""
+
+    text: str
+    frame: int  # where it is likeliest, from the state's first frame
+
+
+@dataclass(frozen=True)
 class DecodedWord:
     """One word and the frames in which it was spoken."""
 
     text: str
     start_frame: int  # where its first token is likeliest, from the state's first frame
-    end_frame: int  # one after the frame in which its last token is likeliest
-    confidence: float  # 0..1: geometric mean of its tokens' probabilities in those frames
+    end_frame: int  # after its last token is over and, within 4 frames, another is heard
+    confidence: float  # 0..1; without a fit the geometric mean of its tokens' probabilities
+    tokens: tuple[DecodedToken, ...]
+    evidence: Evidence  # that the confidence comes from
 
 
 @dataclass(frozen=True)
@@ -95,23 +136,23 @@ def _decoder_errors() -> Iterator[None]:
         raise DecoderError(str(error)) from None
 
 
-def _to_words(words: Iterable[_native.Word]) -> tuple[DecodedWord, ...]:
-    return tuple(DecodedWord(*word) for word in words)
-
-
 class Decoder:
-    """What is searched: tokens, lexicon, language model, options. Constant; threads may share it.
+    """What is searched: tokens, vocabulary, language model, options. Constant; threads may share it.
 
     Args:
         tokens: the acoustic model's outputs.
         words: the words that may be recognised, spelled with `tokens`; None allows any
-            sequence of tokens.
-        language_model: file of an n-gram model over `words`, KenLM binary or ARPA.
+            sequence of tokens. With a finite `SearchOptions.unknown`, other words at that cost.
+        language_model: file of an n-gram model, KenLM binary or ARPA: over `words` or, without
+            them, over `tokens` (the space is `|` there).
+        prior: log probability of each token over all frames (Deep Speech's outputs are mostly
+            blank), of which `SearchOptions.prior` is divided out.
+        confidence: how a word's evidence becomes its confidence.
         options: ranking and pruning.
 
     Raises:
         DecoderError: a word cannot be spelled, or the language model cannot be read or does not
-            belong to the words.
+            belong to the words or tokens.
     """
 
     def __init__(
@@ -120,47 +161,104 @@ class Decoder:
         *,
         words: Sequence[str] | None = None,
         language_model: str | os.PathLike[str] | None = None,
+        prior: Sequence[float] | None = None,
+        confidence: Confidence | None = None,
         options: SearchOptions | None = None,
     ) -> None:
         self.tokens = tokens
-        self._model: _native.LanguageModel | None = None
-        self._lexicon: _native.Lexicon | None = None
+        self.options = options or SearchOptions()
+        self._parts: dict[str, Any] = {}
         with _decoder_errors():
+            self._speller = _native.Speller(list(tokens.tokens), BLANK, tokens.space)
             if language_model is not None:
-                self._model = _native.LanguageModel(os.fspath(language_model))
+                self._parts["language_model"] = _native.LanguageModel(os.fspath(language_model))
             if words is not None:
-                self._lexicon = _native.Lexicon(list(words), list(tokens.tokens), self._model)
-        self._set_options(options or SearchOptions())
+                self._parts["lexicon"] = _native.Lexicon(
+                    list(words), self._speller, self._parts.get("language_model")
+                )
+            if prior is not None:
+                self._parts["prior"] = [float(value) for value in prior]
+            if confidence is not None:
+                self._parts["confidence"] = _native.Confidence(**asdict(confidence))
+        self._prepare()
 
-    def _set_options(self, options: SearchOptions) -> None:
-        self.options = options
+    def _prepare(self) -> None:
         with _decoder_errors():
-            self._search = _native.Search(
-                list(self.tokens.tokens),
-                BLANK,
-                self.tokens.space,
-                self._lexicon,
-                self._model,
-                _native.SearchOptions(**asdict(options)),
-            )
+            options = _native.SearchOptions(**asdict(self.options))
+            self._search = _native.Search(self._speller, **self._parts, options=options)
+
+    def _with(self, options: SearchOptions, **parts: Any) -> Decoder:
+        other = copy(self)
+        other.options, other._parts = options, self._parts | parts
+        other._prepare()
+        return other
 
     def with_options(self, options: SearchOptions) -> Decoder:
-        """Another decoder with the same tokens, lexicon and language model, which are shared."""
-        other = object.__new__(Decoder)
-        other.tokens, other._model, other._lexicon = self.tokens, self._model, self._lexicon
-        other._set_options(options)
-        return other
+        """Another decoder with the same tokens, vocabulary and language model, which are shared."""
+        return self._with(options)
+
+    def with_phrases(self, phrases: Mapping[str, float]) -> Decoder:
+        """Another decoder that listens for phrases, in the place of those it listened for before.
+
+        Each phrase is one or more words; they need not be in the lexicon. Its boost, in nats, is
+        added to a hypothesis for each time that it has the phrase, whole words only, and only
+        once the phrase is complete: a phrase that breaks off brings nothing. While it is begun,
+        it is kept in the beam (contextual biasing by Aho-Corasick). A boost of 0 merely allows
+        the words; a negative one avoids the phrase.
+
+        Raises:
+            DecoderError: a phrase has no words or cannot be spelled with the tokens, or its boost
+                is not finite.
+        """
+        with _decoder_errors():
+            if not isinstance(phrases, Mapping):
+                raise TypeError(f"phrases must map texts to boosts, got {type(phrases).__name__}")
+            listed = _native.Phrases(list(phrases.items()), self._speller) if phrases else None
+        return self._with(self.options, phrases=listed)
+
+    def with_vocabulary(self, phrases: Iterable[str]) -> Decoder:
+        """Another decoder that hears nothing but these phrases, one after the other.
+
+        Lexicon, language model and boosted phrases are out of use. With a finite
+        `SearchOptions.unknown`, what is no phrase becomes `UNKNOWN`, at that cost.
+
+        Raises:
+            DecoderError: there is no phrase, or one cannot be spelled with the tokens.
+        """
+        with _decoder_errors():
+            if isinstance(phrases, str):
+                raise TypeError("needed a list of phrases, got a str")
+            closed = _native.ClosedVocabulary(list(phrases), self._speller)
+        nothing = {"lexicon": None, "language_model": None, "phrases": None}
+        return self._with(self.options, closed=closed, **nothing)
 
     def start(self) -> DecoderState:
         """The state of a new stream."""
-        return DecoderState(self._search.start())
+        return DecoderState(self._search.start(), self.tokens)
+
+    def decode(
+        self, log_probs: Sequence[LogProbs], *, n: int = 1, threads: int = 1
+    ) -> list[tuple[Hypothesis, ...]]:
+        """The best `n` hypotheses of each of many whole recordings, on a pool of threads.
+
+        Args:
+            log_probs: for each recording, shape = (frames, tokens).
+
+        Raises:
+            DecoderError: an array cannot be used.
+        """
+        with _decoder_errors():
+            found = self._search.decode(list(log_probs), n, threads)
+        return [_to_hypotheses(one, self.tokens) for one in found]
 
 
 class DecoderState:
     """The hypotheses of one stream. How frames are cut into calls changes nothing."""
 
-    def __init__(self, state: _native.SearchState) -> None:
+    def __init__(self, state: _native.SearchState, tokens: TokenSet) -> None:
+        """Use `Decoder.start`."""
         self._state = state
+        self._tokens = tokens
 
     def advance(self, log_probs: LogProbs) -> None:
         """Consume frames; shape = (frames, tokens), natural logarithms."""
@@ -170,18 +268,18 @@ class DecoderState:
     def commit(self) -> tuple[DecodedWord, ...]:
         """Words that became certain since the last call; they never change again."""
         with _decoder_errors():
-            return _to_words(self._state.commit())
+            return _to_words(self._state.commit(), self._tokens)
 
     def words(self) -> tuple[DecodedWord, ...]:
         """Words of the best hypothesis not yet committed; the last may be unfinished."""
         with _decoder_errors():
-            return _to_words(self._state.words())
+            return _to_words(self._state.words(), self._tokens)
 
     def finish(self, n: int = 1) -> tuple[Hypothesis, ...]:
         """End the segment: the best `n` hypotheses, the best first. A new segment begins."""
         with _decoder_errors():
             found = self._state.finish(n)
-        return tuple(Hypothesis(score, _to_words(words)) for score, words in found)
+        return _to_hypotheses(found, self._tokens)
 
     @property
     def frames(self) -> int:
@@ -199,7 +297,37 @@ class DecoderState:
         return self._state.bytes
 
 
+def advance_all(
+    states: Sequence[DecoderState], log_probs: Sequence[LogProbs], *, threads: int = 1
+) -> None:
+    """`advance` each of many streams with frames of its own, on a pool of threads.
+
+    Raises:
+        DecoderError: an array cannot be used, then no stream has changed; or a state is given
+            twice, or in use.
+    """
+    with _decoder_errors():
+        _native.advance_all([state._state for state in states], list(log_probs), threads)
+
+
 def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
     """Text of the likeliest token of every frame: repeats merged, then blanks dropped."""
     best: list[int] = np.argmax(log_probs, axis=1).tolist()
     return " ".join(tokens.decode(collapse(best)).split())
+
+
+def _to_words(words: Iterable[_native.Word], tokens: TokenSet) -> tuple[DecodedWord, ...]:
+    return tuple(
+        DecodedWord(
+            *plain,
+            tokens=tuple(DecodedToken(tokens.tokens[token], frame) for token, frame in spelling),
+            evidence=Evidence(*evidence),
+        )
+        for *plain, spelling, evidence in words
+    )
+
+
+def _to_hypotheses(
+    found: Iterable[tuple[float, list[_native.Word]]], tokens: TokenSet
+) -> tuple[Hypothesis, ...]:
+    return tuple(Hypothesis(score, _to_words(words, tokens)) for score, words in found)

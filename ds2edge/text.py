@@ -47,18 +47,33 @@ class TokenSet:
         return hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Token indices of `text`, one for each character.
+        """Token indices of `text`.
+
+        From the left, the longest token that lets the rest be spelled: the non-overlapping
+        n-grams of the paper (section 3.6), of which single characters are the plain case.
 
         Raises:
-            TextError: a character is not in the set.
+            TextError: a part of the text cannot be spelled with the tokens.
         """
-        index = {token: i for i, token in enumerate(self.tokens)}
-        try:
-            return [index[character] for character in text]
-        except KeyError as error:
+        index = {token: i for i, token in enumerate(self.tokens) if i != BLANK}
+        longest = max(map(len, index))
+        lengths: list[int] = [0] * len(text)  # of the token at each place, 0: none is possible
+        for at in reversed(range(len(text))):
+            for length in range(min(longest, len(text) - at), 0, -1):
+                rest = at + length == len(text) or lengths[at + length]
+                if rest and text[at : at + length] in index:
+                    lengths[at] = length
+                    break
+        if text and not lengths[0]:
+            spelled = next((i for i, length in enumerate(lengths) if length), len(text))
             raise TextError(
-                f"{error.args[0]!r} in {text!r} is not in the token set; normalise the text first"
-            ) from None
+                f"{text[spelled - 1]!r} in {text!r} is not in the token set; normalise the text first"
+            )
+        indices, at = [], 0
+        while at < len(text):
+            indices.append(index[text[at : at + lengths[at]]])
+            at += lengths[at]
+        return indices
 
     def decode(self, indices: Iterable[int]) -> str:
         """Text of token indices; blanks are left out, repeats are kept."""

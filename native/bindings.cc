@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -12,9 +13,13 @@
 
 #include <pybind11/numpy.h>
 
+#include "closed_vocabulary.h"
 #include "language_model.h"
 #include "lexicon.h"
+#include "parallel.h"
+#include "phrases.h"
 #include "search.h"
+#include "speller.h"
 
 namespace py = pybind11;
 using namespace ds2;
@@ -33,7 +38,7 @@ class PyLanguageModel {
 
 class PyLexicon {
  public:
-  PyLexicon(const py::list& words, const std::vector<std::string>& tokens,
+  PyLexicon(const py::list& words, const Speller& speller,
             const PyLanguageModel* language_model) {
     std::vector<std::string_view> views;
     views.reserve(words.size());
@@ -48,10 +53,18 @@ class PyLexicon {
     }
     const py::list keep = words;  // the strings that `views` look at
     py::gil_scoped_release nogil;
-    lexicon = std::make_shared<const Lexicon>(views, tokens,
+    lexicon = std::make_shared<const Lexicon>(views, speller,
                                               language_model ? language_model->model : nullptr);
   }
   std::shared_ptr<const Lexicon> lexicon;
+};
+
+struct PyPhrases {
+  std::shared_ptr<const Phrases> phrases;
+};
+
+struct PyClosedVocabulary {
+  std::shared_ptr<const ClosedVocabulary> vocabulary;
 };
 
 struct PySearch {
@@ -59,13 +72,57 @@ struct PySearch {
 };
 
 py::tuple to_python(const Word& word) {
-  return py::make_tuple(word.text, word.start_frame, word.end_frame, word.confidence);
+  py::tuple tokens(word.tokens.size());
+  for (size_t i = 0; i < word.tokens.size(); ++i) {
+    tokens[i] = py::make_tuple(word.tokens[i].token, word.tokens[i].frame);
+  }
+  const Evidence& evidence = word.evidence;
+  return py::make_tuple(word.text, word.start_frame, word.end_frame, word.confidence, tokens,
+                        py::make_tuple(evidence.letters, evidence.pace, evidence.language,
+                                       evidence.deficit, evidence.clarity, evidence.usual_clarity));
 }
 
 py::list to_python(const std::vector<Word>& words) {
   py::list list;
   for (const Word& word : words) list.append(to_python(word));
   return list;
+}
+
+py::list to_python(const std::vector<Hypothesis>& hypotheses) {
+  py::list list;
+  for (const Hypothesis& one : hypotheses) {
+    list.append(py::make_tuple(one.score, to_python(one.words)));
+  }
+  return list;
+}
+
+// Log probabilities of an array that outlives this.
+struct Frames {
+  Frames(const py::array& array, int64_t tokens) : tokens(tokens) {
+    const std::string need = "log_probs must be a float32 array of shape (frames, " +
+                             std::to_string(tokens) + "), C-contiguous; got ";
+    if (!array.dtype().equal(py::dtype::of<float>())) {
+      throw py::type_error(need + "dtype " + std::string(py::str(array.dtype())));
+    }
+    if (array.ndim() != 2 || array.shape(1) != tokens) {
+      throw std::invalid_argument(need + "shape " + std::string(py::str(array.attr("shape"))));
+    }
+    if (!(array.flags() & py::array::c_style)) {
+      throw std::invalid_argument(need + "other strides; use numpy.ascontiguousarray");
+    }
+    data = static_cast<const float*>(array.data());
+    count = array.shape(0);
+  }
+  void check() const { check_frames(data, count, tokens); }
+
+  const float* data;
+  int64_t count, tokens;
+};
+
+size_t checked(const char* name, int value) {
+  if (value >= 1) return static_cast<size_t>(value);
+  throw std::invalid_argument(std::string(name) + " must be 1 or more, got " +
+                              std::to_string(value));
 }
 
 // A SearchState that refuses a second thread while one is inside.
@@ -75,13 +132,31 @@ class PyState {
 
   void advance(const py::array& log_probs) {
     const Guard guard(this);
-    const int64_t tokens = state_.search().token_count();
-    check_array(log_probs, tokens);
-    const auto* data = static_cast<const float*>(log_probs.data());
-    const int64_t frames = log_probs.shape(0);
+    const Frames frames(log_probs, state_.search().token_count());
     py::gil_scoped_release nogil;
-    check_frames(data, frames, tokens);
-    state_.advance(data, frames);
+    frames.check();
+    state_.advance(frames.data, frames.count);
+  }
+
+  // Each state takes its own frames, on several threads. A bad array leaves all as they were.
+  static void advance_all(const std::vector<PyState*>& states, const std::vector<py::array>& blocks,
+                          int threads) {
+    if (states.size() != blocks.size()) {
+      throw std::invalid_argument("needed an array for each of the " +
+                                  std::to_string(states.size()) + " states, got " +
+                                  std::to_string(blocks.size()));
+    }
+    std::deque<Guard> guards;  // also against the same state twice
+    std::vector<Frames> frames;
+    for (size_t i = 0; i < states.size(); ++i) {
+      guards.emplace_back(states[i]);
+      frames.emplace_back(blocks[i], states[i]->state_.search().token_count());
+    }
+    const size_t pool = checked("threads", threads);
+    py::gil_scoped_release nogil;
+    parallel_for(states.size(), pool, [&](size_t i) { frames[i].check(); });
+    parallel_for(states.size(), pool,
+                 [&](size_t i) { states[i]->state_.advance(frames[i].data, frames[i].count); });
   }
 
   py::list commit() {
@@ -96,17 +171,13 @@ class PyState {
 
   py::list finish(int n) {
     const Guard guard(this);
-    if (n < 1) throw std::invalid_argument("n must be 1 or more, got " + std::to_string(n));
+    const size_t most = checked("n", n);
     std::vector<Hypothesis> hypotheses;
     {
       py::gil_scoped_release nogil;
-      hypotheses = state_.finish(n);
+      hypotheses = state_.finish(most);
     }
-    py::list list;
-    for (const Hypothesis& one : hypotheses) {
-      list.append(py::make_tuple(one.score, to_python(one.words)));
-    }
-    return list;
+    return to_python(hypotheses);
   }
 
   int64_t frames() const { return state_.frames(); }
@@ -118,7 +189,7 @@ class PyState {
    public:
     explicit Guard(PyState* owner) : owner_(owner) {
       if (owner_->busy_.exchange(true)) {
-        throw std::runtime_error("a SearchState is used by two threads at once; make one each");
+        throw std::runtime_error("a SearchState is used twice at once; make one for each thread");
       }
     }
     ~Guard() { owner_->busy_ = false; }
@@ -127,20 +198,6 @@ class PyState {
    private:
     PyState* owner_;
   };
-
-  static void check_array(const py::array& array, int64_t tokens) {
-    const std::string need = "log_probs must be a float32 array of shape (frames, " +
-                             std::to_string(tokens) + "), C-contiguous; got ";
-    if (!array.dtype().equal(py::dtype::of<float>())) {
-      throw py::type_error(need + "dtype " + std::string(py::str(array.dtype())));
-    }
-    if (array.ndim() != 2 || array.shape(1) != tokens) {
-      throw std::invalid_argument(need + "shape " + std::string(py::str(array.attr("shape"))));
-    }
-    if (!(array.flags() & py::array::c_style)) {
-      throw std::invalid_argument(need + "other strides; use numpy.ascontiguousarray");
-    }
-  }
 
   SearchState state_;
   std::atomic<bool> busy_{false};
@@ -160,9 +217,56 @@ void bind_language(py::module_& m) {
              return self.model->sentence(words);
            },
            py::arg("words"));
+}
+
+// Lists of whole recordings, each from its first frame to its last.
+py::list decode(const PySearch& self, const std::vector<py::array>& log_probs, int n, int threads) {
+  const size_t most = checked("n", n), pool = checked("threads", threads);
+  std::vector<Frames> frames;
+  for (const py::array& one : log_probs) frames.emplace_back(one, self.search->token_count());
+  std::vector<std::vector<Hypothesis>> results(frames.size());
+  {
+    py::gil_scoped_release nogil;
+    parallel_for(frames.size(), pool, [&](size_t i) {
+      frames[i].check();
+      SearchState state(self.search);
+      state.advance(frames[i].data, frames[i].count);
+      results[i] = state.finish(most);
+    });
+  }
+  py::list list;
+  for (const std::vector<Hypothesis>& one : results) list.append(to_python(one));
+  return list;
+}
+
+void bind_words(py::module_& m) {
+  py::class_<Speller>(m, "Speller")
+      .def(py::init([](std::vector<std::string> tokens, int blank, std::optional<int> space) {
+             if (space && *space < 0) {
+               throw std::invalid_argument("space must be a token index or None, got " +
+                                           std::to_string(*space));
+             }
+             return Speller(std::move(tokens), blank, space.value_or(kNoIndex));
+           }),
+           py::arg("tokens"), py::arg("blank"), py::arg("space"));
+  py::class_<PyPhrases>(m, "Phrases")
+      .def(py::init([](const std::vector<std::pair<std::string, float>>& phrases,
+                       const Speller& speller) {
+             std::vector<Phrase> all;
+             for (const auto& [text, boost] : phrases) all.push_back({text, boost});
+             return PyPhrases{std::make_shared<const Phrases>(all, speller)};
+           }),
+           py::arg("phrases"), py::arg("speller"));
+  py::class_<PyClosedVocabulary>(m, "ClosedVocabulary")
+      .def(py::init([](const std::vector<std::string>& phrases, const Speller& speller) {
+             return PyClosedVocabulary{std::make_shared<const ClosedVocabulary>(phrases, speller)};
+           }),
+           py::arg("phrases"), py::arg("speller"))
+      .def_property_readonly(
+          "size", [](const PyClosedVocabulary& self) { return self.vocabulary->size(); });
   py::class_<PyLexicon>(m, "Lexicon")
-      .def(py::init<const py::list&, const std::vector<std::string>&, const PyLanguageModel*>(),
-           py::arg("words"), py::arg("tokens"), py::arg("language_model") = nullptr)
+      .def(py::init<const py::list&, const Speller&, const PyLanguageModel*>(), py::arg("words"),
+           py::arg("speller"), py::arg("language_model") = nullptr)
       .def_property_readonly("size", [](const PyLexicon& self) { return self.lexicon->size(); })
       .def("__contains__", [](const PyLexicon& self, const std::string& word) {
         return self.lexicon->contains(word);
@@ -172,18 +276,20 @@ void bind_language(py::module_& m) {
 void bind_search(py::module_& m) {
   py::class_<SearchOptions>(m, "SearchOptions")
       .def(py::init([](int beam, float alpha, float beta, float cutoff, int top, float threshold,
-                       int max_ambiguity) {
-             return SearchOptions{beam, alpha, beta, cutoff, top, threshold, max_ambiguity};
+                       int max_ambiguity, float unknown, float prior) {
+             return SearchOptions{beam,      alpha,         beta,    cutoff, top,
+                                  threshold, max_ambiguity, unknown, prior};
            }),
            py::kw_only(), py::arg("beam"), py::arg("alpha"), py::arg("beta"), py::arg("cutoff"),
-           py::arg("top"), py::arg("threshold"), py::arg("max_ambiguity"))
-      .def_readonly("beam", &SearchOptions::beam)
-      .def_readonly("alpha", &SearchOptions::alpha)
-      .def_readonly("beta", &SearchOptions::beta)
-      .def_readonly("cutoff", &SearchOptions::cutoff)
-      .def_readonly("top", &SearchOptions::top)
-      .def_readonly("threshold", &SearchOptions::threshold)
-      .def_readonly("max_ambiguity", &SearchOptions::max_ambiguity);
+           py::arg("top"), py::arg("threshold"), py::arg("max_ambiguity"), py::arg("unknown"),
+           py::arg("prior"));
+  py::class_<Confidence>(m, "Confidence")
+      .def(py::init([](float bias, float letters, float pace, float language, float deficit,
+                       float clarity, float usual_clarity) {
+             return Confidence{bias, letters, pace, language, deficit, clarity, usual_clarity};
+           }),
+           py::kw_only(), py::arg("bias"), py::arg("letters"), py::arg("pace"),
+           py::arg("language"), py::arg("deficit"), py::arg("clarity"), py::arg("usual_clarity"));
   py::class_<PyState>(m, "SearchState")
       .def("advance", &PyState::advance, py::arg("log_probs"))
       .def("commit", &PyState::commit)
@@ -193,20 +299,24 @@ void bind_search(py::module_& m) {
       .def_property_readonly("nodes", &PyState::nodes)
       .def_property_readonly("bytes", &PyState::bytes);
   py::class_<PySearch>(m, "Search")
-      .def(py::init([](std::vector<std::string> tokens, int blank, std::optional<int> space,
-                       const PyLexicon* lexicon, const PyLanguageModel* language_model,
-                       const SearchOptions& options) {
-             if (space && *space < 0) {
-               throw std::invalid_argument("space must be a token index or None, got " +
-                                           std::to_string(*space));
-             }
-             return PySearch{std::make_shared<const Search>(
-                 std::move(tokens), blank, space.value_or(kNoIndex),
-                 lexicon ? lexicon->lexicon : nullptr,
-                 language_model ? language_model->model : nullptr, options)};
+      .def(py::init([](const Speller& speller, const PyLexicon* lexicon,
+                       const PyClosedVocabulary* closed, const PyLanguageModel* language_model,
+                       const PyPhrases* phrases, std::vector<float> prior,
+                       const std::optional<Confidence>& confidence, const SearchOptions& options) {
+             SearchParts parts;
+             if (lexicon) parts.lexicon = lexicon->lexicon;
+             if (closed) parts.closed = closed->vocabulary;
+             if (language_model) parts.language_model = language_model->model;
+             if (phrases) parts.phrases = phrases->phrases;
+             parts.prior = std::move(prior);
+             parts.confidence = confidence;
+             return PySearch{std::make_shared<const Search>(speller, std::move(parts), options)};
            }),
-           py::arg("tokens"), py::arg("blank"), py::arg("space"), py::arg("lexicon"),
-           py::arg("language_model"), py::arg("options"))
+           py::arg("speller"), py::kw_only(), py::arg("lexicon") = nullptr,
+           py::arg("closed") = nullptr, py::arg("language_model") = nullptr,
+           py::arg("phrases") = nullptr, py::arg("prior") = std::vector<float>(),
+           py::arg("confidence") = std::nullopt, py::arg("options"))
+      .def("decode", &decode, py::arg("log_probs"), py::arg("n") = 1, py::arg("threads") = 1)
       .def("start", [](const PySearch& self) { return std::make_unique<PyState>(self.search); });
 }
 
@@ -215,5 +325,8 @@ void bind_search(py::module_& m) {
 PYBIND11_MODULE(_native, m) {
   m.doc() = "CTC prefix beam search with a lexicon and an n-gram language model.";
   bind_language(m);
+  bind_words(m);
   bind_search(m);
+  m.def("advance_all", &PyState::advance_all, py::arg("states"), py::arg("blocks"),
+        py::arg("threads") = 1);
 }

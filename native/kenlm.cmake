@@ -45,8 +45,8 @@ file(GLOB _kenlm_sources
   "${DS2_KENLM_SOURCE_DIR}/lm/*.cc"
   "${DS2_KENLM_SOURCE_DIR}/util/*.cc"
   "${DS2_KENLM_SOURCE_DIR}/util/double-conversion/*.cc")
-list(FILTER _kenlm_sources EXCLUDE REGEX "(main|test)\\.cc$")
-add_library(ds2_kenlm STATIC ${_kenlm_sources})
+list(FILTER _kenlm_sources EXCLUDE REGEX "(main|test|/float_to_string)\\.cc$")
+add_library(ds2_kenlm STATIC ${_kenlm_sources} "${CMAKE_CURRENT_LIST_DIR}/kenlm_float_to_string.cc")
 target_include_directories(ds2_kenlm SYSTEM PUBLIC "${DS2_KENLM_SOURCE_DIR}")
 # The order is part of the layout of lm::ngram::State, so it must be the same everywhere.
 target_compile_definitions(ds2_kenlm PUBLIC KENLM_MAX_ORDER=${DS2_KENLM_MAX_ORDER})

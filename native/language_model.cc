@@ -4,12 +4,20 @@
 #include <new>
 #include <stdexcept>
 
+#include "kenlm_check.h"
 #include "lm/model.hh"
 
 namespace ds2 {
 namespace {
 
 constexpr float kLn10 = 2.302585092994046f;  // KenLM's logarithms are decimal
+
+// A natural logarithm. No sound model comes near the limit; a damaged one may score NaN or infinity.
+float natural(float log10) {
+  constexpr float kLimit = 1e4f;
+  const float score = kLn10 * log10;
+  return score > -kLimit ? (score < kLimit ? score : kLimit) : -kLimit;
+}
 
 // One class per storage layout of KenLM, so that its queries are inlined into ours.
 template <class Model>
@@ -24,17 +32,17 @@ class KenlmModel final : public LanguageModel {
   }
 
   float score(const LmState& state, WordId word, LmState* next) const override {
-    return kLn10 * model_.Score(view(state), word, *new (next->memory) State);
+    return natural(model_.Score(view(state), word, *new (next->memory) State));
   }
 
   float finish(const LmState& state) const override {
     State ignored;
-    return kLn10 * model_.Score(view(state), model_.GetVocabulary().EndSentence(), ignored);
+    return natural(model_.Score(view(state), model_.GetVocabulary().EndSentence(), ignored));
   }
 
   float unigram(WordId word) const override {
     State ignored;
-    return kLn10 * model_.Score(model_.NullContextState(), word, ignored);
+    return natural(model_.Score(model_.NullContextState(), word, ignored));
   }
 
   WordId index(std::string_view word) const override {
@@ -62,7 +70,11 @@ lm::ngram::Config quiet_config() {
   config.unknown_missing = lm::SILENT;
   config.sentence_marker_missing = lm::THROW_UP;
   config.positive_log_probability = lm::THROW_UP;
+#ifdef DS2_READ_MODELS  // where a sanitizer watches: it does not see the bounds of mapped files
+  config.load_method = util::READ;
+#else
   config.load_method = util::LAZY;
+#endif
   return config;
 }
 
@@ -86,13 +98,16 @@ std::shared_ptr<const LanguageModel> load_recognised(const std::string& path) {
   throw std::runtime_error("its binary layout is unknown");
 }
 
-// KenLM's messages are a line with the place in its sources, then the reason.
+// KenLM's messages are a line with the place in its sources, then the reason, which may quote the
+// file: any bytes, any number of them.
 std::string reason(const std::exception& error) {
   std::string text = error.what();
   const size_t line = text.find('\n');
   if (line != std::string::npos && line + 1 < text.size()) text.erase(0, line + 1);
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (char& c : text) c = c == '\n' ? ' ' : c;
+  constexpr size_t kLongest = 300;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + " ...";
+  for (char& c : text) c = c == '\n' ? ' ' : c < ' ' || c > '~' ? '?' : c;
   return text;
 }
 
@@ -118,6 +133,7 @@ std::shared_ptr<const LanguageModel> load_kenlm(const std::string& path) {
     throw std::runtime_error(what + "not a regular file" + need);
   }
   try {
+    check_kenlm_file(path);
     return load_recognised(path);
   } catch (const std::bad_alloc&) {
     throw std::runtime_error(what + "not enough memory");

@@ -1,6 +1,7 @@
 // Probabilities as natural logarithms, in float32.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -15,8 +16,8 @@ constexpr float kImpossible = 0.5f * kLogZero;
 // vectorised by the compiler with the baseline instructions of any machine.
 inline float log_add(float a, float b) {
   const float high = a > b ? a : b;
-  float gap = (a > b ? b : a) - high;
-  gap = gap > -80.0f ? gap : -80.0f;
+  const float below = -std::fabs(a - b);  // a conditional here would not be vectorised
+  const float gap = below > -80.0f ? below : -80.0f;
   // exp(gap) = 2^whole * 2^part, part in [-0.5, 0.5]: a degree 5 polynomial, then exponent bits.
   const float power = gap * 1.44269504f;
   const int32_t whole = static_cast<int32_t>(power - 0.5f);

@@ -18,7 +18,7 @@ void PrefixTree::reset(int32_t root_token, const LmState& state) {
 size_t PrefixTree::bytes() const {
   return prefixes_.capacity() * sizeof(Prefix) + moments_.capacity() * sizeof(Moment) +
          (states_.capacity() + kept_states_.capacity()) * sizeof(LmState) +
-         (new_prefix_.capacity() + new_moment_.capacity()) * sizeof(int32_t);
+         (new_prefix_.capacity() + new_moment_.capacity() + new_state_.capacity()) * sizeof(int32_t);
 }
 
 int32_t PrefixTree::find(int32_t parent, int32_t token) const {
@@ -53,8 +53,9 @@ void PrefixTree::set_root(int32_t node) {
     for (size_t i = node; i < prefixes_.size(); ++i) {
       if (prefixes_[i].boundary == old_boundary) prefixes_[i].boundary = node;
     }
-    prefixes_[node].state = prefixes_[old_boundary].state;
+    prefixes_[node].asked = true;
     prefixes_[node].word_language = 0.0f;
+    prefixes_[node].word_state = prefixes_[node].state;
   }
   root_ = node;
 }
@@ -72,6 +73,7 @@ void PrefixTree::mark(int32_t node, int32_t moment) {
 
 void PrefixTree::move_prefixes() {
   kept_states_.clear();
+  new_state_.assign(states_.size(), kNoIndex);
   std::vector<int32_t>& place = new_prefix_;
   const float rebase = prefixes_[root_].language;
   int32_t count = 0;
@@ -82,10 +84,8 @@ void PrefixTree::move_prefixes() {
     moved.first_child = moved.next_sibling = kNoIndex;
     moved.boundary = place[moved.boundary];
     moved.language -= rebase;
-    if (moved.state != kNoIndex) {
-      kept_states_.push_back(states_[moved.state]);
-      moved.state = static_cast<int32_t>(kept_states_.size()) - 1;
-    }
+    moved.state = move_state(moved.state);
+    moved.word_state = move_state(moved.word_state);
     if (count > 0) {
       moved.parent = place[moved.parent];
       Prefix& parent = prefixes_[moved.parent];
@@ -97,6 +97,17 @@ void PrefixTree::move_prefixes() {
   prefixes_.resize(count);
   states_.swap(kept_states_);
   root_ = 0;
+}
+
+// Prefixes of one word share a state.
+int32_t PrefixTree::move_state(int32_t state) {
+  if (state == kNoIndex) return kNoIndex;
+  int32_t& place = new_state_[state];
+  if (place == kNoIndex) {
+    place = static_cast<int32_t>(kept_states_.size());
+    kept_states_.push_back(states_[state]);
+  }
+  return place;
 }
 
 void PrefixTree::move_moments() {

@@ -5,10 +5,9 @@
 #include <vector>
 
 #include "language_model.h"
+#include "vocabulary.h"
 
 namespace ds2 {
-
-constexpr int32_t kNoIndex = -1;
 
 // One token sequence, as a node of a tree. A sequence has at most one node, so that hypotheses
 // which reach it in different ways meet there.
@@ -17,21 +16,24 @@ struct Prefix {
   int32_t first_child = kNoIndex;
   int32_t next_sibling = kNoIndex;
   int32_t token = kNoIndex;
-  int32_t spelling = 0;          // lexicon node of the letters since the last word
+  Place place;                   // of its text in the vocabulary
   int32_t boundary = kNoIndex;   // nearest prefix, itself included, that ends between two words
   int32_t words = 0;             // complete words
-  float language = 0.0f;         // alpha log p_lm + beta for each complete word
+  float language = 0.0f;         // all of its score but p_ctc, for what is complete
   float word_language = 0.0f;    // the same for the word that ends here, once it was asked for
-  int32_t state = kNoIndex;      // language model state after the last complete word, or after
-                                 // the word that ends here, once that was asked for
+  bool asked = false;            // for that
+  int32_t state = kNoIndex;      // of the language model, after what is complete
+  int32_t word_state = kNoIndex; // after the word that ends here, once it was asked for
   int32_t slot = kNoIndex;       // where in the beam, while it is there
 };
 
 // The moment at which a token was the most probable, linked to that of the token before.
 struct Moment {
-  int64_t frame;
+  int32_t frame;   // of the segment
   int32_t previous;
-  float log_prob;
+  float log_prob;  // of the token
+  float depth;     // log p of the prefix then, relative to the likeliest token of every frame
+  float deficit;   // what was added to that since the moment of the token before
 };
 
 // Append-only arenas of prefixes, moments and language model states. A child always comes after
@@ -72,6 +74,7 @@ class PrefixTree {
  private:
   void mark(int32_t node, int32_t moment);
   void move_prefixes();
+  int32_t move_state(int32_t state);
   void move_moments();
 
   std::vector<Prefix> prefixes_;
@@ -79,6 +82,7 @@ class PrefixTree {
   std::vector<LmState> states_;
   std::vector<LmState> kept_states_;
   std::vector<int32_t> new_prefix_, new_moment_;  // compact: first marks, then new places
+  std::vector<int32_t> new_state_;
   int32_t root_ = 0;
   size_t limit_ = kSlack;
   static constexpr size_t kSlack = 2048;

@@ -29,6 +29,12 @@ void check(const SearchOptions& options) {
   if (options.max_ambiguity < 1) {
     refuse("max_ambiguity must be 1 frame or more, got " + std::to_string(options.max_ambiguity));
   }
+  if (!(options.unknown >= 0.0f)) {
+    refuse("unknown must be a cost in nats, 0 or more, got " + number(options.unknown));
+  }
+  if (!(options.prior >= 0.0f) || options.prior > 1.0f) {
+    refuse("prior must be 0 to 1, got " + number(options.prior));
+  }
 }
 
 // A little above 0 passes: quantised outputs are off by their rounding.
@@ -36,43 +42,82 @@ constexpr float kLargestLogProb = 0.05f;
 
 }  // namespace
 
-Search::Search(std::vector<std::string> tokens, int blank, int space,
-               std::shared_ptr<const Lexicon> lexicon,
-               std::shared_ptr<const LanguageModel> language_model, SearchOptions options)
-    : tokens_(std::move(tokens)),
-      blank_(blank),
-      space_(space),
-      lexicon_(std::move(lexicon)),
-      language_model_(std::move(language_model)),
+Search::Search(Speller speller, SearchParts parts, SearchOptions options)
+    : speller_(std::move(speller)),
+      parts_(std::move(parts)),
       options_(options),
-      alpha_(language_model_ ? options.alpha : 0.0f) {
+      alpha_(parts_.language_model ? options.alpha : 0.0f) {
   check(options_);
-  const int count = token_count();
-  const std::string range = "0 to " + std::to_string(count - 1);
-  if (count < 2) refuse("at least 2 tokens are needed, got " + std::to_string(count));
-  if (blank < 0 || blank >= count) {
-    refuse("blank must be a token index, " + range + ", got " + std::to_string(blank));
+  check_parts();
+  if (parts_.language_model && !parts_.lexicon) index_tokens();
+  if (!parts_.language_model) parts_.language_model = std::make_shared<ZeroModel>();
+  unknown_ = alpha_ * parts_.language_model->unigram(kUnknownWord);
+  for (float& value : parts_.prior) value *= options.prior;
+  if (options.prior == 0.0f) parts_.prior.clear();
+  many_spellings_ = parts_.closed ? std::isfinite(options_.unknown)
+                                  : has_endless_words() && !speller_.is_plain();
+}
+
+void Search::check_parts() const {
+  const std::vector<float>& prior = parts_.prior;
+  if (!prior.empty() && prior.size() != tokens().size()) {
+    refuse("the label prior needs a log probability for each of the " +
+           std::to_string(token_count()) + " tokens, got " + std::to_string(prior.size()));
   }
-  if (space != kNoIndex && (space < 0 || space >= count || space == blank)) {
-    refuse("space must be a token index, " + range + " and not the blank's, got " +
-           std::to_string(space));
+  for (const float value : prior) {
+    if (!(value <= kLargestLogProb) || !std::isfinite(value)) {
+      refuse("the label prior must be finite log probabilities, got " + std::to_string(value));
+    }
   }
-  if (lexicon_) {
-    if (space == kNoIndex) refuse("a lexicon needs a space token, which ends words");
-    if (lexicon_->token_count() != tokens_.size()) {
-      refuse("the lexicon is for " + std::to_string(lexicon_->token_count()) +
-             " tokens, the search for " + std::to_string(count));
+  if (prior.empty() && options_.prior > 0.0f) refuse("the option prior needs a label prior");
+  const auto belongs = [&](const Speller& other, const char* what) {
+    if (!(other == speller_)) refuse(std::string(what) + " was made for other tokens");
+  };
+  if (parts_.phrases) belongs(parts_.phrases->speller(), "the phrases' list");
+  if (parts_.closed) {
+    belongs(parts_.closed->speller(), "the closed vocabulary");
+    if (parts_.lexicon || parts_.language_model || parts_.phrases) {
+      refuse("a closed vocabulary stands alone: no lexicon, language model or boosted phrases");
     }
-    if (lexicon_->uses(blank) || lexicon_->uses(space)) {
-      refuse("the lexicon spells words with the blank or the space token");
-    }
-    if (language_model_ && lexicon_->language_model() != language_model_.get()) {
-      refuse("the lexicon was made for another language model; make it with this one");
-    }
-  } else if (language_model_) {
-    refuse("a word language model needs a lexicon");
   }
-  if (!language_model_) language_model_ = std::make_shared<ZeroModel>();
+  if (!parts_.lexicon) {
+    if (!parts_.closed && std::isfinite(options_.unknown)) {
+      refuse("the option unknown needs a lexicon or a closed vocabulary");
+    }
+    return;
+  }
+  if (space() == kNoIndex) refuse("a lexicon needs a space token, which ends words");
+  belongs(parts_.lexicon->speller(), "the lexicon");
+  const LanguageModel* model = parts_.language_model.get();
+  if (model && parts_.lexicon->language_model() != model) {
+    refuse("the lexicon was made for another language model; make it with this one");
+  }
+}
+
+// The language model's word for each token. A model of letters cannot have " " as a word.
+void Search::index_tokens() {
+  const LanguageModel& model = *parts_.language_model;
+  int unknown = 0;
+  std::string example;
+  for (int32_t token = 0; token < token_count(); ++token) {
+    WordId word = kUnknownWord;
+    if (token == space()) {
+      for (const char* name : {"|", "<space>", "\u2581"}) {
+        if (word == kUnknownWord) word = model.index(name);
+      }
+    } else if (token != blank()) {
+      word = model.index(tokens()[token]);
+    }
+    token_words_.push_back(word);
+    if (word != kUnknownWord || token == blank()) continue;
+    ++unknown;
+    if (example.empty()) example = tokens()[token];
+  }
+  if (2 * unknown > token_count()) {
+    refuse("the language model does not know " + std::to_string(unknown) + " of the " +
+           std::to_string(token_count() - 1) + " tokens, for example " + quoted(example) +
+           "; without a lexicon, a model of tokens is needed");
+  }
 }
 
 void check_frames(const float* log_probs, int64_t frames, int64_t tokens) {

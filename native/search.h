@@ -1,15 +1,19 @@
 // Streaming CTC prefix beam search.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "confidence.h"
+#include "heard.h"
 #include "language_model.h"
-#include "lexicon.h"
 #include "log_math.h"
 #include "prefix.h"
+#include "vocabulary.h"
 
 namespace ds2 {
 
@@ -21,13 +25,22 @@ struct SearchOptions {
   int top;            // and at most so many of them
   float threshold;    // hypotheses this far (nats) below the best are dropped
   int max_ambiguity;  // frames after which the best hypothesis' words are committed
+  float unknown;      // cost of a word that lexicon or closed vocabulary lack; infinite: none
+  float prior;        // how much of the label prior is divided out: 0 none, 1 all of it
+};
+
+struct Token {
+  int32_t token;
+  int64_t frame;  // where it is likeliest
 };
 
 struct Word {
   std::string text;
   int64_t start_frame;  // where its first token is likeliest
-  int64_t end_frame;    // one after where its last token is likeliest
-  float confidence;     // 0..1: geometric mean of its tokens' probabilities there
+  int64_t end_frame;    // where its last token is over and, soon after, another is heard
+  float confidence;     // 0..1; without a fit the geometric mean of its tokens' probabilities
+  Evidence evidence;    // what the confidence is made of
+  std::vector<Token> tokens;
 };
 
 struct Hypothesis {
@@ -35,42 +48,80 @@ struct Hypothesis {
   std::vector<Word> words;
 };
 
-// What is searched: tokens, lexicon, language model and options. Constant, shared by all states.
+// What a word may be and what is known about it; each part may be null or empty.
+struct SearchParts {
+  std::shared_ptr<const Lexicon> lexicon;           // words; none: any sequence of tokens
+  std::shared_ptr<const ClosedVocabulary> closed;   // instead of a lexicon: phrases
+  std::shared_ptr<const LanguageModel> language_model;  // of words; without a lexicon of tokens
+  std::shared_ptr<const Phrases> phrases;           // to listen for
+  std::vector<float> prior;                         // log p(token) over all frames
+  std::optional<Confidence> confidence;             // of words
+};
+
+// What is searched: tokens, parts and options. Constant, shared by all states.
 //
 // Words are what stands between space tokens; without a space token, every token is a word.
-// Without a lexicon any sequence of tokens is allowed.
 class Search {
  public:
-  // `lexicon` and `language_model` may be null. Throws std::invalid_argument.
-  Search(std::vector<std::string> tokens, int blank, int space,
-         std::shared_ptr<const Lexicon> lexicon,
-         std::shared_ptr<const LanguageModel> language_model, SearchOptions options);
+  // Throws std::invalid_argument.
+  Search(Speller speller, SearchParts parts, SearchOptions options);
 
-  const std::vector<std::string>& tokens() const { return tokens_; }
-  int token_count() const { return static_cast<int>(tokens_.size()); }
-  int blank() const { return blank_; }
-  int space() const { return space_; }  // kNoIndex: there is none
-  const Lexicon* lexicon() const { return lexicon_.get(); }
-  const LanguageModel& language_model() const { return *language_model_; }
+  const std::vector<std::string>& tokens() const { return speller_.tokens(); }
+  int token_count() const { return static_cast<int>(tokens().size()); }
+  int blank() const { return speller_.blank(); }
+  int space() const { return speller_.space(); }  // kNoIndex: there is none
+  const ClosedVocabulary* closed() const { return parts_.closed.get(); }
+  const LanguageModel& language_model() const { return *parts_.language_model; }
+  WordId token_word(int32_t token) const { return token_words_[token]; }
   float alpha() const { return alpha_; }
+  // What is taken from each token's log probability; empty: nothing.
+  const std::vector<float>& prior() const { return parts_.prior; }
+  const std::optional<Confidence>& confidence() const { return parts_.confidence; }
+  // May words be of any length?
+  bool has_endless_words() const { return !parts_.lexicon || std::isfinite(options_.unknown); }
+  // May different tokens give the same words?
+  bool has_many_spellings() const { return many_spellings_; }
   const SearchOptions& options() const { return options_; }
 
+  // visit(vocabulary): see vocabulary.h.
+  template <class Visit>
+  auto visit_vocabulary(const Visit& visit) const {
+    const Lexicon* lexicon = parts_.lexicon.get();
+    if (parts_.closed) return visit(ClosedWords(*parts_.closed, options_.unknown));
+    if (lexicon && std::isfinite(options_.unknown)) {
+      return visit_phrases(OpenWords(*lexicon, alpha_, unknown_, options_.unknown), visit);
+    }
+    if (lexicon) return visit_phrases(LexiconWords(*lexicon, alpha_), visit);
+    if (!token_words_.empty()) return visit_phrases(ScoredTokens(), visit);
+    return visit_phrases(AnyWords(), visit);
+  }
+
  private:
-  std::vector<std::string> tokens_;
-  int blank_;
-  int space_;
-  std::shared_ptr<const Lexicon> lexicon_;
-  std::shared_ptr<const LanguageModel> language_model_;
+  template <class Words, class Visit>
+  auto visit_phrases(const Words& words, const Visit& visit) const {
+    if (parts_.phrases) return visit(WithPhrases<Words>(words, *parts_.phrases, unknown_));
+    return visit(words);
+  }
+  void check_parts() const;
+  void index_tokens();
+
+  Speller speller_;
+  SearchParts parts_;
   SearchOptions options_;
-  float alpha_;  // 0 without a language model, so that the lexicon's outlook does not count
+  std::vector<WordId> token_words_;  // of the language model, where its words are the tokens
+  float alpha_;    // 0 without a language model, so that the lexicon's outlook does not count
+  float unknown_;  // alpha log p(unknown word), without context
+  bool many_spellings_ = false;
 };
 
 // The hypotheses with the largest
 //
-//   Q(y) = log p_ctc(y | x) + alpha log p_lm(y) + beta |y|,     |y|: words of y
+//   Q(y) = log p_ctc(y | x) + alpha log p_lm(y) + beta |y| + boosts - unknown * unknown words
 //
-// where p_ctc(y | x) sums over all alignments that read as the words y: blanks dropped, repeats
-// merged, spaces before, after and doubled between words ignored.
+// where |y| counts the words of y, p_ctc(y | x) sums over all alignments that read as the words y
+// (blanks dropped, repeats merged, spaces before, after and doubled between words ignored), and
+// the boost of each phrase counts for each time that y has it. With a label prior, p(token) of a
+// frame is divided by prior(token)^weight and normalised before all else.
 //
 //   SearchState state(search);
 //   while (more) {                                    // online
@@ -93,7 +144,7 @@ class SearchState {
   std::vector<Word> words() const;
   // Ends the segment: the best n hypotheses, without what `commit` returned. Words that the
   // lexicon does not have are cut off, and only if no hypothesis is complete. Begins a new segment.
-  std::vector<Hypothesis> finish(int n);
+  std::vector<Hypothesis> finish(size_t n);
 
   int64_t frames() const { return frame_; }
   size_t nodes() const { return tree_.size(); }
@@ -108,47 +159,51 @@ class SearchState {
     std::vector<float> total;     // of both
     std::vector<float> language;  // alpha log p_lm + beta of the complete words
     std::vector<float> outlook;   // `language` plus the best that the begun word can add
-    std::vector<int32_t> node, token, spelling;
+    std::vector<int32_t> node, token;
+    std::vector<Place> place;
     std::vector<int32_t> nonblank_moment, blank_moment;  // of the last token, either way
 
     size_t size() const { return node.size(); }
     template <class Visit>
     void each_array(const Visit& visit) {
       for (auto* array : {&blank, &nonblank, &total, &language, &outlook}) visit(*array);
-      for (auto* array : {&node, &token, &spelling, &nonblank_moment, &blank_moment}) {
-        visit(*array);
-      }
+      for (auto* array : {&node, &token, &nonblank_moment, &blank_moment}) visit(*array);
+      visit(place);
     }
-  };
-  struct Symbol {
-    float log_prob;
-    int32_t token;
   };
   struct Extension {  // of one hypothesis by one token
     float score, total, language, outlook;
-    int32_t from, token, spelling;
+    int32_t from, token;
+    Place place;
+    int32_t state;  // of the language model, in reached_, where it scores tokens
+  };
+  struct Step {  // one token of a path
+    int32_t node, moment;
   };
   struct Ending {  // a hypothesis at the end of the segment
     int32_t last;  // prefix of its complete words, without a space after them
     size_t entry;
     bool complete;
     float total, language;
-    float score() const { return total + language; }
+    double score() const { return double{total} + language; }
   };
 
   // step.cc: one frame
-  template <class Spelling> void step(const float* frame, const Spelling& spelling);
+  template <class Vocabulary> void step(const float* frame, const Vocabulary& vocabulary);
+  const float* divide_by_prior(const float* frame);
   void step_blank(float log_prob);
   void select_symbols(const float* frame);
   void stay(const float* frame);
   void find_bar();
-  template <class Spelling> void extend(const Spelling& spelling);
-  template <class Spelling> void extend_by_word(const Spelling& spelling, float log_prob);
-  void survive();
+  template <class Vocabulary> void extend(const Vocabulary& vocabulary);
+  template <class Vocabulary> void extend_by_word(const Vocabulary& vocabulary, float log_prob);
+  float token_language(size_t i, int32_t token);
+  template <class Vocabulary> float word_language(const Vocabulary& vocabulary, int32_t node);
+  template <class Vocabulary> void survive(const Vocabulary& vocabulary);
   float survival_score();
   void keep_entry(size_t i);
-  void add_entry(const Extension& extension);
-  float word_language(int32_t node);
+  template <class Vocabulary>
+  void add_entry(const Extension& extension, const Vocabulary& vocabulary);
   bool proposed(size_t i, int32_t token) const;
 
   // search_state.cc: segments, certain words, results
@@ -165,13 +220,22 @@ class SearchState {
   int32_t first_boundary(size_t entry) const;
   int32_t first_prefix(size_t entry) const;
   size_t best() const;
+  int32_t now() const { return static_cast<int32_t>(frame_ - segment_start_); }
+  int32_t add_moment(int32_t previous, float log_prob, float total);
   int32_t moment_of(size_t entry) const {
     return beam_.nonblank[entry] > beam_.blank[entry] ? beam_.nonblank_moment[entry]
                                                       : beam_.blank_moment[entry];
   }
-  void append_path(size_t entry, int32_t last, std::vector<Word>* words) const;
+  void append_path(size_t entry, int32_t last, bool over, std::vector<Word>* words) const;
+  std::vector<Step> path(size_t entry) const;
+  Word spoken(const Step* begin, const Step* end, const Step* stop, int64_t floor) const;
+  int64_t end_frame(const Step* begin, const Step* end) const;
+  float language_of(const Step* begin, const Step* end, const Step* stop) const;
+  const Step* find_unknown(const Step* begin, const Step* stop, bool over) const;
   std::vector<Ending> endings();
-  Ending ending(size_t entry);
+  void merge_texts(std::vector<Ending>* endings) const;
+  int32_t without_space(int32_t node) const;
+  template <class Vocabulary> Ending ending(const Vocabulary& vocabulary, size_t entry);
 
   std::shared_ptr<const Search> search_;
   PrefixTree tree_;
@@ -181,6 +245,9 @@ class SearchState {
   int64_t segment_start_ = 0;   // first frame of the segment
   int64_t certain_end_ = 0;     // no later word begins before this frame
   double offset_ = 0.0;         // add to a score to get Q
+  double depth_ = 0.0;          // add to a total to get a moment's depth
+  float root_depth_ = 0.0f;     // of the last moment before the root
+  Heard heard_;
   bool all_blank_ = false;      // no hypothesis has mass that ends with a token
 
   // Working space of step(), kept so that no frame allocates.
@@ -189,11 +256,30 @@ class SearchState {
   std::vector<float> emit_, stays_, enters_, sorted_, new_blank_, new_nonblank_, new_total_, ranks_;
   std::vector<uint64_t> child_mask_;
   std::vector<char> kept_;
+  std::vector<LmState> reached_;   // of extensions, where the language model scores tokens
+  std::vector<float> divided_;     // a frame without the label prior
   float bar_ = kLogZero;     // new hypotheses below this score cannot survive
   float shift_ = 0.0f;       // taken from all log probabilities of the frame
   float floor_log_prob_;     // tokens below this cannot belong to the cutoff
   float log_cutoff_;
 };
+
+// What the word that ends at `node` brings; the language model is asked once.
+template <class Vocabulary>
+float SearchState::word_language(const Vocabulary& vocabulary, int32_t node) {
+  Prefix& prefix = tree_[node];
+  if (prefix.asked) return prefix.word_language;
+  prefix.asked = true;
+  prefix.word_language = search_->options().beta + vocabulary.word_gain(prefix.place);
+  prefix.word_state = prefix.state;
+  if (!Vocabulary::kScoresTokens && search_->alpha() > 0.0f) {
+    LmState after;
+    prefix.word_language += search_->alpha() * search_->language_model().score(
+        tree_.state(prefix.state), vocabulary.word(prefix.place), &after);
+    prefix.word_state = tree_.add_state(after);
+  }
+  return prefix.word_language;
+}
 
 // Throws std::invalid_argument for the first value that is not a log probability.
 void check_frames(const float* log_probs, int64_t frames, int64_t tokens);

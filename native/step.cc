@@ -8,43 +8,73 @@
 namespace ds2 {
 namespace {
 
-// Without a lexicon: a trie of one node in which every token leads back.
-struct AnySpelling {
-  int32_t child(int32_t node, int32_t) const { return node; }
-  bool ends_word(int32_t) const { return true; }
-  float outlook(int32_t) const { return 0.0f; }
-};
+// Copies of a function for newer processors, chosen when the library is loaded.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define DS2_FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define DS2_FOR_EACH_PROCESSOR
+#endif
+
+// The arrays do not overlap, which lets the compiler take several hypotheses at once.
+DS2_FOR_EACH_PROCESSOR
+void add_stays(size_t size, float blank, const float* __restrict total,
+               const float* __restrict outlook, const float* __restrict stays,
+               const float* __restrict enters, float* __restrict new_blank,
+               float* __restrict new_nonblank, float* __restrict new_total,
+               float* __restrict ranks) {
+  for (size_t i = 0; i < size; ++i) {
+    new_blank[i] = total[i] + blank;
+    new_nonblank[i] = log_add(stays[i], enters[i]);
+    new_total[i] = log_add(new_blank[i], new_nonblank[i]);
+    ranks[i] = new_total[i] + outlook[i];
+  }
+}
 
 }  // namespace
 
 void SearchState::advance(const float* log_probs, int64_t frames) {
   constexpr int64_t kSettleFrames = 8;
-  for (int64_t t = 0; t < frames; ++t) {
-    const float* frame = log_probs + t * search_->token_count();
-    if (search_->lexicon()) {
-      step(frame, *search_->lexicon());
-    } else {
-      step(frame, AnySpelling());
+  search_->visit_vocabulary([&](const auto& vocabulary) {
+    for (int64_t t = 0; t < frames; ++t) {
+      step(divide_by_prior(log_probs + t * search_->token_count()), vocabulary);
+      ++frame_;
+      // Bound to the segment's frames, never to the calls: any cut gives the same words.
+      if ((frame_ - segment_start_) % kSettleFrames == 0) settle();
     }
-    ++frame_;
-    // Bound to the segment's frames, never to the calls: any cut gives the same words.
-    if ((frame_ - segment_start_) % kSettleFrames == 0) settle();
-  }
+  });
 }
 
-template <class Spelling>
-void SearchState::step(const float* frame, const Spelling& spelling) {
+// log_softmax(log p - weight log prior), in working space.
+const float* SearchState::divide_by_prior(const float* frame) {
+  const std::vector<float>& prior = search_->prior();
+  if (prior.empty()) return frame;
+  divided_.resize(prior.size());
+  float highest = kLogZero, sum = 0.0f;
+  for (size_t v = 0; v < prior.size(); ++v) {
+    divided_[v] = frame[v] - prior[v];
+    highest = std::max(highest, divided_[v]);
+  }
+  for (const float value : divided_) sum += std::exp(value - highest);
+  highest += std::log(sum);
+  for (float& value : divided_) value -= highest;
+  return divided_.data();
+}
+
+template <class Vocabulary>
+void SearchState::step(const float* frame, const Vocabulary& vocabulary) {
   const float blank = frame[search_->blank()];
   if (blank >= log_cutoff_) return step_blank(blank);
   select_symbols(frame);
   stay(frame);
   find_bar();
-  extend(spelling);
-  survive();
+  extend(vocabulary);
+  survive(vocabulary);
 }
 
 // The blank alone reaches the cutoff: all hypotheses stay as they are and end with a blank.
 void SearchState::step_blank(float log_prob) {
+  heard_.add_blank(log_prob);
   offset_ += log_prob;
   if (all_blank_) return;
   all_blank_ = true;
@@ -90,6 +120,7 @@ void SearchState::select_symbols(const float* frame) {
   }
   symbols_.resize(kept);
   offset_ += shift_;
+  heard_.add(symbols_, shift_, frame[search_->blank()] >= shift_);
 }
 
 // What each hypothesis becomes when its prefix stays the same: a blank, its last token once more,
@@ -117,12 +148,8 @@ void SearchState::stay(const float* frame) {
     emit_[i] = emit;
   }
   const float blank = std::max(frame[search_->blank()], kLogZero) - shift_;
-  for (size_t i = 0; i < size; ++i) {
-    new_blank_[i] = beam_.total[i] + blank;
-    new_nonblank_[i] = log_add(stays_[i], enters_[i]);
-    new_total_[i] = log_add(new_blank_[i], new_nonblank_[i]);
-    ranks_[i] = new_total_[i] + beam_.outlook[i];
-  }
+  add_stays(size, blank, beam_.total.data(), beam_.outlook.data(), stays_.data(), enters_.data(),
+            new_blank_.data(), new_nonblank_.data(), new_total_.data(), ranks_.data());
 }
 
 // The hypotheses that stay already rule out all extensions below this score.
@@ -144,68 +171,74 @@ bool SearchState::proposed(size_t i, int32_t token) const {
   return child != kNoIndex && tree_[child].slot != kNoIndex;
 }
 
-template <class Spelling>
-void SearchState::extend(const Spelling& spelling) {
+template <class Vocabulary>
+void SearchState::extend(const Vocabulary& vocabulary) {
   extensions_.clear();
+  reached_.clear();
   if (symbols_.empty()) return;
   const int space = search_->space();
-  const float alpha = search_->alpha();
   // Where every token is a word, each brings its beta at once.
   const float gain = space == kNoIndex ? search_->options().beta : 0.0f;
+  const float most = gain + vocabulary.rise();
   for (const Symbol& symbol : symbols_) {
-    if (symbol.token == space) extend_by_word(spelling, symbol.log_prob);
+    if (symbol.token == space) extend_by_word(vocabulary, symbol.log_prob);
   }
-  for (size_t i = 0; i < beam_.size(); ++i) {
-    const float reach = beam_.total[i] + beam_.outlook[i] + gain;
-    for (const Symbol& symbol : symbols_) {
-      if (reach + symbol.log_prob < bar_) break;  // the outlook never grows inside a word
-      if (symbol.token == space || proposed(i, symbol.token)) continue;
-      const int32_t child = spelling.child(beam_.spelling[i], symbol.token);
-      if (child == Lexicon::kNone) continue;
-      const bool repeats = symbol.token == beam_.token[i];
-      const float total = (repeats ? beam_.blank[i] : beam_.total[i]) + symbol.log_prob;
-      const float language = beam_.language[i] + gain;
-      const float outlook = language + alpha * spelling.outlook(child);
-      if (total + outlook < bar_) continue;
-      extensions_.push_back({total + outlook, total, language, outlook, static_cast<int32_t>(i),
-                             symbol.token, child});
+  const Symbol* const begin = symbols_.data();
+  const Symbol* const end = begin + symbols_.size();
+  const float bar = bar_;
+  for (size_t i = 0, size = beam_.size(); i < size; ++i) {
+    const float before = beam_.total[i], blank = beam_.blank[i], language = beam_.language[i];
+    const float reach = before + beam_.outlook[i] + most;
+    const int32_t last = beam_.token[i];
+    const Place from = beam_.place[i];
+    for (const Symbol* symbol = begin; symbol < end; ++symbol) {
+      if (reach + symbol->log_prob < bar) break;
+      const int32_t token = symbol->token;
+      if (token == space || proposed(i, token)) continue;
+      Place place;
+      if (!vocabulary.spell(from, token, &place)) continue;
+      const float total = (token == last ? blank : before) + symbol->log_prob;
+      float complete = language + gain + vocabulary.token_gain(from, place);
+      float outlook = complete + vocabulary.outlook(place);
+      if (total + outlook < bar) continue;
+      if constexpr (Vocabulary::kScoresTokens) {
+        const float score = token_language(i, token);
+        complete += score, outlook += score;
+        if (total + outlook < bar) continue;
+      }
+      extensions_.push_back({total + outlook, total, complete, outlook, static_cast<int32_t>(i),
+                             token, place, static_cast<int32_t>(reached_.size()) - 1});
     }
   }
 }
 
+// Asks the language model of tokens; the state after the token is the last of reached_.
+float SearchState::token_language(size_t i, int32_t token) {
+  const LmState& before = tree_.state(tree_[beam_.node[i]].state);
+  reached_.emplace_back();
+  return search_->alpha() *
+         search_->language_model().score(before, search_->token_word(token), &reached_.back());
+}
+
 // Extensions by the space token: a word is complete and the language model is asked, once.
-template <class Spelling>
-void SearchState::extend_by_word(const Spelling& spelling, float log_prob) {
-  const int32_t root = Lexicon::kRoot;
-  const float ahead = search_->alpha() * spelling.outlook(root);
-  const float gain = search_->options().beta + ahead;
+template <class Vocabulary>
+void SearchState::extend_by_word(const Vocabulary& vocabulary, float log_prob) {
+  const int space = search_->space();
   for (size_t i = 0; i < beam_.size(); ++i) {
-    if (beam_.token[i] == search_->space() || !spelling.ends_word(beam_.spelling[i])) continue;
+    const Place from = beam_.place[i];
+    if (beam_.token[i] == space || !vocabulary.ends_word(from)) continue;
+    const Place place = vocabulary.after_word(from);
+    const float ahead = vocabulary.outlook(place);
     const float total = beam_.total[i] + log_prob;
-    if (total + beam_.language[i] + gain < bar_ || proposed(i, search_->space())) continue;
-    const float language = beam_.language[i] + word_language(beam_.node[i]);
+    const float most = search_->options().beta + vocabulary.word_gain(from) + ahead;
+    if (total + beam_.language[i] + most < bar_ || proposed(i, space)) continue;
+    float language = beam_.language[i] + word_language(vocabulary, beam_.node[i]);
+    if constexpr (Vocabulary::kScoresTokens) language += token_language(i, space);
     const float outlook = language + ahead;
     if (total + outlook < bar_) continue;
     extensions_.push_back({total + outlook, total, language, outlook, static_cast<int32_t>(i),
-                           search_->space(), root});
+                           space, place, static_cast<int32_t>(reached_.size()) - 1});
   }
-}
-
-float SearchState::word_language(int32_t node) {
-  Prefix& prefix = tree_[node];
-  if (prefix.state != kNoIndex) return prefix.word_language;
-  const int32_t before = tree_[prefix.boundary].state;
-  const Lexicon* lexicon = search_->lexicon();
-  prefix.word_language = search_->options().beta;
-  if (search_->alpha() > 0.0f) {
-    LmState after;
-    prefix.word_language += search_->alpha() * search_->language_model().score(
-        tree_.state(before), lexicon->word(prefix.spelling), &after);
-    prefix.state = tree_.add_state(after);
-  } else {
-    prefix.state = before;
-  }
-  return prefix.word_language;
 }
 
 // The score that a new hypothesis needs: above the threshold, among the best of the beam.
@@ -219,7 +252,8 @@ float SearchState::survival_score() {
   return std::min(best, std::max(best - options.threshold, kImpossible));
 }
 
-void SearchState::survive() {
+template <class Vocabulary>
+void SearchState::survive(const Vocabulary& vocabulary) {
   const size_t stays = ranks_.size();
   const float needed = survival_score();
   const size_t room = search_->options().beam;
@@ -243,12 +277,18 @@ void SearchState::survive() {
     if (kept_[i]) keep_entry(i);
   }
   for (size_t i = stays; i < ranks_.size(); ++i) {
-    if (kept_[i]) add_entry(extensions_[i - stays]);
+    if (kept_[i]) add_entry(extensions_[i - stays], vocabulary);
   }
   for (const int32_t node : beam_.node) tree_[node].slot = kNoIndex;
   std::swap(beam_, next_);
   for (size_t i = 0; i < beam_.size(); ++i) tree_[beam_.node[i]].slot = static_cast<int32_t>(i);
   all_blank_ = false;
+}
+
+int32_t SearchState::add_moment(int32_t previous, float log_prob, float total) {
+  const auto depth = static_cast<float>(depth_ + total);
+  const float before = previous == kNoIndex ? root_depth_ : tree_.moment(previous).depth;
+  return tree_.add_moment({now(), previous, log_prob, depth, depth - before});
 }
 
 void SearchState::keep_entry(size_t i) {
@@ -257,12 +297,13 @@ void SearchState::keep_entry(size_t i) {
     const int32_t from = tree_[tree_[beam_.node[i]].parent].slot;
     const bool repeats = beam_.token[from] == beam_.token[i];
     const int32_t before = repeats ? beam_.blank_moment[from] : moment_of(from);
-    nonblank_moment = tree_.add_moment({frame_, before, emit_[i] + shift_});
+    nonblank_moment = add_moment(before, emit_[i] + shift_, new_total_[i]);
   } else if (nonblank_moment != kNoIndex && stays_[i] > kImpossible) {
     const Moment& peak = tree_.moment(nonblank_moment);
     const float log_prob = emit_[i] + shift_;
     if (log_prob > peak.log_prob) {
-      nonblank_moment = tree_.add_moment({frame_, peak.previous, log_prob});
+      const int32_t before = peak.previous;
+      nonblank_moment = add_moment(before, log_prob, new_total_[i]);
     }
   }
   next_.blank.push_back(new_blank_[i]);
@@ -272,12 +313,13 @@ void SearchState::keep_entry(size_t i) {
   next_.outlook.push_back(beam_.outlook[i]);
   next_.node.push_back(beam_.node[i]);
   next_.token.push_back(beam_.token[i]);
-  next_.spelling.push_back(beam_.spelling[i]);
+  next_.place.push_back(beam_.place[i]);
   next_.nonblank_moment.push_back(nonblank_moment);
   next_.blank_moment.push_back(moment_of(i));
 }
 
-void SearchState::add_entry(const Extension& extension) {
+template <class Vocabulary>
+void SearchState::add_entry(const Extension& extension, const Vocabulary& vocabulary) {
   const size_t from = extension.from;
   const int32_t parent = beam_.node[from];
   const int32_t space = search_->space();
@@ -285,15 +327,19 @@ void SearchState::add_entry(const Extension& extension) {
   if (node == kNoIndex) {
     Prefix prefix;
     prefix.token = extension.token;
-    prefix.spelling = extension.spelling;
+    prefix.place = extension.place;
     prefix.language = extension.language;
     prefix.words = tree_[parent].words;
     prefix.boundary = tree_[parent].boundary;
     const bool ends_word = space == kNoIndex || extension.token == space;
-    if (ends_word) {
+    if (ends_word && vocabulary.is_boundary(extension.place)) {
       ++prefix.words;
       prefix.boundary = static_cast<int32_t>(tree_.size());
-      prefix.state = tree_[parent].state;
+    }
+    if (Vocabulary::kScoresTokens) {
+      prefix.state = tree_.add_state(reached_[extension.state]);
+    } else {
+      prefix.state = extension.token == space ? tree_[parent].word_state : tree_[parent].state;
     }
     node = tree_.add(parent, prefix);
   }
@@ -301,7 +347,7 @@ void SearchState::add_entry(const Extension& extension) {
   const int32_t before = repeats ? beam_.blank_moment[from] : moment_of(from);
   const float before_it = repeats ? beam_.blank[from] : beam_.total[from];
   const float log_prob = extension.total - before_it + shift_;
-  const int32_t moment = tree_.add_moment({frame_, before, log_prob});
+  const int32_t moment = add_moment(before, log_prob, extension.total);
   next_.blank.push_back(kLogZero);
   next_.nonblank.push_back(extension.total);
   next_.total.push_back(extension.total);
@@ -309,7 +355,7 @@ void SearchState::add_entry(const Extension& extension) {
   next_.outlook.push_back(extension.outlook);
   next_.node.push_back(node);
   next_.token.push_back(extension.token);
-  next_.spelling.push_back(extension.spelling);
+  next_.place.push_back(extension.place);
   next_.nonblank_moment.push_back(moment);
   next_.blank_moment.push_back(moment);
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+from reference_decoder import Scored
 
-from ds2edge.decoder import SearchOptions
+from ds2edge.decoder import Decoder, SearchOptions
 from ds2edge.text import TokenSet
 
 TINY_ARPA = Path(__file__).parent / "data" / "tiny.arpa"
+LETTERS_ARPA = TINY_ARPA.with_name("letters.arpa")  # of a, b, l and the space
 WORDS = ["a", "ab", "all"]  # the vocabulary of tiny.arpa
 TOKENS = TokenSet(("<blank>", " ", "a", "b", "l"))
 # No pruning at all.
@@ -53,3 +56,20 @@ def spelled(text: str, tokens: TokenSet, certainty: float = 0.999) -> np.ndarray
     probs = np.full((len(index), len(tokens)), (1 - certainty) / (len(tokens) - 1))
     probs[np.arange(len(index)), index] = certainty
     return np.log(probs).astype(np.float32)
+
+
+def found(decoder: Decoder, log_probs: np.ndarray, n: int = 10_000) -> Scored:
+    """The native decoder's hypotheses, as the reference gives them."""
+    state = decoder.start()
+    state.advance(log_probs)
+    return [(h.score, tuple(word.text for word in h.words)) for h in state.finish(n)]
+
+
+def assert_same(got: Scored, wanted: Scored) -> None:
+    """The same hypotheses with the same scores, the best first."""
+    assert got == sorted(got, key=lambda pair: -pair[0])
+    assert {words for _, words in got} == {words for _, words in wanted}
+    assert len(got) == len(wanted)
+    scores = {words: score for score, words in wanted}
+    for score, words in got:
+        assert score == pytest.approx(scores[words], abs=2e-4, rel=2e-5), words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from decoder_inputs import (
     TINY_ARPA,
     TOKENS,
     WORDS,
+    assert_same,
     exhaustive,
+    found,
     random_log_probs,
     spelled,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_decoder import Rules
 
 from ds2edge import _native
 from ds2edge.decoder import Decoder, SearchOptions, greedy
@@ -38,26 +42,14 @@ inputs = given(
 )
 
 
-def found(decoder: Decoder, log_probs: np.ndarray, n: int = 10_000) -> reference.Scored:
-    state = decoder.start()
-    state.advance(log_probs)
-    return [(h.score, tuple(word.text for word in h.words)) for h in state.finish(n)]
-
-
-def assert_same(got: reference.Scored, wanted: reference.Scored) -> None:
-    assert got == sorted(got, key=lambda pair: -pair[0])
-    assert {words for _, words in got} == {words for _, words in wanted}
-    scores = {words: score for score, words in wanted}
-    for score, words in got:
-        assert score == pytest.approx(scores[words], abs=2e-4, rel=2e-5), words
-
-
 @inputs
 @settings(max_examples=150)
 def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
     got = found(LANGUAGE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
-    assert_same(got, reference.decode(log_probs, NAMES, set(WORDS), ARPA, alpha, beta))
+    assert_same(got, reference.decode(
+        log_probs, Rules(NAMES, set(WORDS), ARPA, alpha, beta)
+    ))
 
 
 @inputs
@@ -65,7 +57,7 @@ def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) ->
 def test_lexicon_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
     got = found(LEXICON.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
-    assert_same(got, reference.decode(log_probs, NAMES, set(WORDS), None, 0.0, beta))
+    assert_same(got, reference.decode(log_probs, Rules(NAMES, set(WORDS), beta=beta)))
 
 
 @inputs
@@ -73,17 +65,17 @@ def test_lexicon_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
 def test_free_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, min(frames, 5), len(NAMES), sharpness)
     got = found(FREE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
-    assert_same(got, reference.decode(log_probs, NAMES, None, None, 0.0, beta))
+    assert_same(got, reference.decode(log_probs, Rules(NAMES, beta=beta)))
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("lexicon", [None, set(WORDS)])
 def test_sum_over_all_alignments(seed: int, lexicon: set[str] | None) -> None:
     log_probs = random_log_probs(seed, 5, len(NAMES), sharpness=0.5)
-    wanted = reference.brute_force(log_probs, NAMES, lexicon, beta=0.3)
+    wanted = reference.brute_force(log_probs, Rules(NAMES, lexicon, beta=0.3))
     decoder = FREE if lexicon is None else LEXICON
     assert_same(found(decoder.with_options(exhaustive(beta=0.3)), log_probs), wanted)
-    assert_same(reference.decode(log_probs, NAMES, lexicon, beta=0.3), wanted)
+    assert_same(reference.decode(log_probs, Rules(NAMES, lexicon, beta=0.3)), wanted)
 
 
 def test_all_probability_is_found() -> None:
@@ -98,7 +90,7 @@ def test_large_token_set() -> None:
     words = [a + b for a in tokens.tokens[2:40:3] for b in (*tokens.tokens[2:200:11], "")]
     log_probs = random_log_probs(3, 3, len(tokens), sharpness=3.0)
     got = found(Decoder(tokens, words=words).with_options(exhaustive()), log_probs)
-    assert_same(got, reference.decode(log_probs, list(tokens.tokens), set(words), beta=1.0))
+    assert_same(got, reference.decode(log_probs, Rules(list(tokens.tokens), set(words), beta=1.0)))
 
 
 @pytest.mark.parametrize("lexicon", [False, True])
@@ -111,7 +103,7 @@ def test_tokens_that_share_a_bit_of_the_mask(lexicon: bool) -> None:
         frame[[0, same[t % 4], same[(t + 1) % 4]]] = np.log([0.3, 0.4, 0.3])
     decoder = Decoder(tokens, words=words if lexicon else None).with_options(exhaustive())
     allowed = set(words) if lexicon else None
-    wanted = reference.decode(log_probs, list(tokens.tokens), allowed, beta=1.0)
+    wanted = reference.decode(log_probs, Rules(list(tokens.tokens), allowed, beta=1.0))
     assert_same(found(decoder, log_probs), wanted)
 
 
@@ -191,7 +183,7 @@ def test_beta_makes_more_words() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_wide_beam_finds_what_exhaustive_search_finds(seed: int) -> None:
     log_probs = random_log_probs(seed, 7, len(NAMES), sharpness=2.5)
-    exact = reference.decode(log_probs, NAMES, set(WORDS), ARPA, 0.8, 1.0)
+    exact = reference.decode(log_probs, Rules(NAMES, set(WORDS), ARPA, 0.8, 1.0))
     options = SearchOptions(beam=256, alpha=0.8, beta=1.0, cutoff=1.0, threshold=30.0)
     (best,) = found(LANGUAGE.with_options(options), log_probs, 1)
     assert best[1] == exact[0][1]
@@ -270,6 +262,10 @@ def test_log_probs_that_are_no_array(bad: object) -> None:
         ("top", 0),
         ("threshold", 0.0),
         ("max_ambiguity", 0),
+        ("unknown", -1.0),
+        ("unknown", math.nan),
+        ("prior", -0.1),
+        ("prior", 1.1),
     ],
 )
 def test_bad_options(option: str, value: float) -> None:
@@ -283,27 +279,54 @@ def test_number_of_hypotheses_must_be_positive() -> None:
 
 
 def test_parts_that_do_not_belong_together() -> None:
+    speller = _native.Speller(NAMES, 0, 1)
     model = _native.LanguageModel(str(TINY_ARPA))
     other = _native.LanguageModel(str(TINY_ARPA))
-    lexicon = _native.Lexicon(WORDS, NAMES, model)
-    options = _native.SearchOptions(
-        beam=1, alpha=1, beta=1, cutoff=1, top=1, threshold=1, max_ambiguity=1
-    )
+    parts = {"lexicon": _native.Lexicon(WORDS, speller, model), "language_model": model}
+    options = _native.SearchOptions(**asdict(exhaustive(unknown=math.inf)))
 
-    def search(tokens=NAMES, blank=0, space=1, lexicon=lexicon, model=model) -> _native.Search:
-        return _native.Search(tokens, blank, space, lexicon, model, options)
+    def search(speller=speller, options=options, **changed) -> _native.Search:
+        return _native.Search(speller, **{**parts, **changed}, options=options)
 
     search()
+    strange = _native.Speller([*NAMES, "c"], 0, 1)
+    unspaced = _native.Speller(NAMES, 0, None)
+    closed = _native.ClosedVocabulary(["a"], speller)
     for arguments, message in [
-        ({"model": other}, "another language model"),
-        ({"lexicon": None}, "needs a lexicon"),
-        ({"space": None}, "needs a space"),
-        ({"tokens": [*NAMES, "c"]}, "for 5 tokens, the search for 6"),
-        ({"blank": 2}, "blank or the space"),
-        ({"blank": 5}, "0 to 4"),
-        ({"space": 0}, "not the blank"),
-        ({"space": -1}, "got -1"),
-        ({"tokens": ["<blank>"]}, "at least 2"),
+        ({"language_model": other}, "another language model"),
+        ({"lexicon": None}, "does not know 3 of the 4 tokens, for example ' '"),
+        ({"speller": unspaced}, "needs a space"),
+        ({"speller": strange}, "the lexicon was made for other tokens"),
+        ({"phrases": _native.Phrases([("a", 1.0)], strange)}, "phrases' list was made for other"),
+        ({"closed": closed}, "stands alone"),
+        ({"prior": [0.0]}, "each of the 5 tokens, got 1"),
+        ({"prior": [math.nan] * 5}, "must be finite log probabilities, got nan"),
+        (
+            {"options": _native.SearchOptions(**asdict(exhaustive(prior=0.5)))},
+            "needs a label prior",
+        ),
+        (
+            {
+                "lexicon": None,
+                "language_model": None,
+                "options": _native.SearchOptions(**asdict(exhaustive(unknown=1.0))),
+            },
+            "needs a lexicon or a closed",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             search(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((NAMES, 5, 1), "0 to 4"),
+        ((NAMES, 0, 0), "not the blank"),
+        ((NAMES, 0, -1), "got -1"),
+        ((["<blank>"], 0, None), "at least 2"),
+    ],
+)
+def test_bad_tokens(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _native.Speller(*arguments)

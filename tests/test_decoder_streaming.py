@@ -90,8 +90,10 @@ def test_words_have_frames_and_confidence() -> None:
     state = LANGUAGE.start()
     state.advance(spelled("___aa__ __ab_", TOKENS, certainty=0.9))
     first, second = state.finish()[0].words
-    assert (first.text, first.start_frame, first.end_frame) == ("a", 3, 4)
-    assert (second.text, second.start_frame, second.end_frame) == ("ab", 10, 12)
+    # Nothing else is heard within four frames; the second word ends with the recording.
+    assert (first.text, first.start_frame, first.end_frame) == ("a", 3, 8)
+    assert (second.text, second.start_frame, second.end_frame) == ("ab", 10, 13)
+    assert [(token.text, token.frame) for token in second.tokens] == [("a", 10), ("b", 11)]
     assert first.confidence == pytest.approx(0.9, abs=1e-5)
     state.advance(spelled("_a", TOKENS, certainty=0.9))  # frames go on counting
     (word,) = state.finish()[0].words
@@ -111,7 +113,7 @@ def test_the_peak_of_a_run_counts() -> None:
     state = FREE.start()
     state.advance(np.concatenate([spelled("_a", TOKENS, 0.6), spelled("aa", TOKENS, 0.9)]))
     (word,) = state.finish()[0].words
-    assert (word.start_frame, word.end_frame) == (2, 3)
+    assert (word.start_frame, word.end_frame) == (2, 4)
     assert word.confidence == pytest.approx(0.9, abs=1e-5)
 
 
@@ -198,7 +200,12 @@ def test_finish_starts_afresh() -> None:
 
 def shift(hypothesis: Hypothesis, frames: int) -> Hypothesis:
     words = tuple(
-        replace(word, start_frame=word.start_frame + frames, end_frame=word.end_frame + frames)
+        replace(
+            word,
+            start_frame=word.start_frame + frames,
+            end_frame=word.end_frame + frames,
+            tokens=tuple(replace(token, frame=token.frame + frames) for token in word.tokens),
+        )
         for word in hypothesis.words
     )
     return replace(hypothesis, words=words)
@@ -253,7 +260,7 @@ def test_two_threads_in_one_state_are_refused() -> None:
     log_probs = random_log_probs(0, 400, len(tokens))
     thread = threading.Thread(target=state.advance, args=(log_probs,))
     thread.start()
-    with pytest.raises(DecoderError, match="two threads"):  # noqa: PT012
+    with pytest.raises(DecoderError, match="twice at once"):  # noqa: PT012
         while thread.is_alive():
             state.words()
     thread.join()

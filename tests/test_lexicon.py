@@ -13,7 +13,7 @@ from ds2edge.decoder import Decoder
 from ds2edge.errors import DecoderError
 from ds2edge.text import TokenSet, english_characters
 
-ENGLISH = list(english_characters().tokens)
+ENGLISH = _native.Speller(list(english_characters().tokens), 0, 1)
 
 
 def test_holds_its_words_only() -> None:
@@ -32,7 +32,7 @@ def test_a_word_twice_is_one() -> None:
 def test_characters_of_any_script() -> None:
     characters = [chr(0x4E00 + i) for i in range(3000)] + ["é", "𝄞"]
     words = ["".join(characters[i : i + 1 + i % 3]) for i in range(0, 3000, 7)] + ["é𝄞"]
-    lexicon = _native.Lexicon(words, ["<blank>", " ", *characters])
+    lexicon = _native.Lexicon(words, _native.Speller(["<blank>", " ", *characters], 0, 1))
     assert lexicon.size == len(words)
     assert all(word in lexicon for word in words)
     assert "𝄞" not in lexicon
@@ -66,7 +66,8 @@ def test_words_that_the_language_model_does_not_know() -> None:
 def test_a_large_lexicon_loads_quickly() -> None:
     tokens = TokenSet(("<blank>", " ", *"abcdefghijklmnopqrst"))
     words = ["".join(w) for w in itertools.product("abcdefghijklmnopqrst"[::-1], repeat=4)][:80_000]
+    speller = _native.Speller(list(tokens.tokens), 0, 1)
     start = time.perf_counter()
-    lexicon = _native.Lexicon(words, list(tokens.tokens))
+    lexicon = _native.Lexicon(words, speller)
     assert time.perf_counter() - start < 1.0  # some 0.03 s on an idle core
     assert lexicon.size == 80_000
