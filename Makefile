@@ -11,12 +11,24 @@ SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thr
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
 SOURCES := pyproject.toml CMakeLists.txt \
-  $(shell find $(PACKAGE_FOLDERS) -type f -not -name '*.pyc' -not -name '.*')
+  $(shell find $(PACKAGE_FOLDERS) -type f -not -name '*.pyc' -not -name '.*' \
+    -not -path 'native/tests/*' -not -path 'native/fuzz/*')
 # Changes when a source is added or removed, which no file's time tells.
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
 .PHONY: help demo test test-system faults lm-tools system-packages check system-check clean
+
+# $(call need_packages,NAMES): all that are missing, in one line; says nothing outside Debian.
+define need_packages
+	@missing=; ! command -v dpkg-query >/dev/null || for name in $(1); do \
+	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
+	    || missing="$$missing $$name"; done; \
+	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+endef
+
+.DEFAULT_GOAL := help
+include native/checks.mk
 
 help:
 	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
@@ -24,6 +36,11 @@ help:
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
 	@echo "make faults       plant faults in a copy of the source; each must make a test fail"
 	@echo "make lm-tools     build KenLM's lmplz and build_binary into build/tools, for ds2edge lm"
+	@echo "make sanitize     native tests and threads under AddressSanitizer, UBSan and ThreadSanitizer"
+	@echo "make fuzz SECONDS=600    fuzz the native code, so long with each of the three fuzzers"
+	@echo "make fuzz-check   plant memory errors in a copy of the source; a fuzzer must find each"
+	@echo "make soak         make fuzz and make fuzz-check"
+	@echo "                  these four need Debian packages: $(NATIVE_PACKAGES)"
 	@echo "make clean        remove $(VENVS)/ and build/"
 	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
 
@@ -44,16 +61,9 @@ test-system: $(VENVS)/test/.installed lm-tools
 faults: $(VENVS)/test/.installed
 	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
 
-lm-tools: | check system-check
-	@test -x $(VENVS)/tools/bin/pip || $(PYTHON) -m venv $(VENVS)/tools
-	@$(VENVS)/tools/bin/python $(PIP_INSTALL) cmake pybind11 setuptools wheel
-	@mkdir -p build
-	@$(VENVS)/tools/bin/cmake -S . -B build/tools -DDS2_LM_TOOLS=ON \
-	  -DPython_EXECUTABLE="$(CURDIR)/$(VENVS)/tools/bin/python" \
-	  -Dpybind11_DIR="$$($(VENVS)/tools/bin/python -m pybind11 --cmakedir)" >build/tools.log 2>&1 \
-	  || { tail -n 20 build/tools.log >&2; exit 1; }
-	@$(VENVS)/tools/bin/cmake --build build/tools --target lmplz build_binary -j 2 >build/tools.log 2>&1 \
-	  || { tail -n 20 build/tools.log >&2; exit 1; }
+lm-tools: | check system-check $(TOOLS)/.installed
+	$(call configure,tools,-DDS2_LM_TOOLS=ON)
+	$(call compile,tools,lmplz build_binary)
 	@echo "build/tools has lmplz and build_binary"
 
 $(VENVS)/demo/.installed: $(SOURCES) $(SOURCE_LIST) | check
@@ -83,10 +93,7 @@ check:
 	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
 
 system-check:
-	@missing=; ! command -v dpkg-query >/dev/null || for name in $(SYSTEM_PACKAGES); do \
-	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
-	    || missing="$$missing $$name"; done; \
-	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+	$(call need_packages,$(SYSTEM_PACKAGES))
 
 system-packages: # for .ci/run
 	@echo $(SYSTEM_PACKAGES)

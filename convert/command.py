@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--beam", type=int, default=SearchOptions().beam, help="hypotheses kept [%(default)s]"
     )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        help="seconds from a sound to the output that tells it, as benchmarks/times.py measures it",
+    )
     parser.add_argument("--dev", type=Path, help="manifest whose split dev tunes the decoder")
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
@@ -54,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name=given.name or given.out.stem,
         language_model=open_language_model(given.language_model) if given.language_model else None,
         beam=given.beam,
+        delay=given.delay,
         dev=read_manifest(given.dev, "dev") if given.dev else [],
         test=read_manifest(given.test, "test") if given.test else [],
         notes=_read_text(given.notes) if given.notes else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ from ds2edge.convert.parity import (
     probe_frames,
 )
 from ds2edge.convert.step_graph import build_step_graph, to_tflite
-from ds2edge.decoder import Decoder, LogProbs, SearchOptions
+from ds2edge.decoder import Confidence, Decoder, LogProbs, SearchOptions
 from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
-from ds2edge.text import TokenSet
+from ds2edge.text import TokenSet, normalise
 from ds2edge.training.checkpoint import Checkpoint
+from ds2edge.training.confidence import fit_decoder
 from ds2edge.training.evaluate import recognise, summary, tune
 from ds2edge.training.language_model import LanguageModel
 from ds2edge.training.manifest import Utterance
@@ -67,6 +68,7 @@ def convert(
     name: str,
     language_model: LanguageModel | None = None,
     beam: int = SearchOptions().beam,
+    delay: float = 0.0,
     dev: Sequence[Utterance] = (),
     test: Sequence[Utterance] = (),
     notes: str = "",
@@ -90,9 +92,11 @@ def convert(
     parity = compare(model, converted, [probe])
     accuracy: dict[str, Any] = {}
     decoder = _decoder(tokens, language_model, SearchOptions(beam=beam))
+    confidence: dict[str, Confidence] = {}
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)
         decoder = decoder.with_options(tune(decoder, tokens, dev, blocks)[0])
+        confidence = _fit_confidence(decoder, dev, blocks)
     if test:
         parity, accuracy = measure(model, converted, config.features, decoder, test)
     manifest = Manifest(
@@ -101,6 +105,8 @@ def convert(
         features=config.features,
         grid=converted.grid,
         decoder=decoder.options,
+        delay=delay,
+        confidence=confidence,
         licence=licence,
         language_model=language_model.description if language_model else {},
         training=_training(checkpoint),
@@ -167,6 +173,19 @@ def measure(
     for row, values in figures.items():
         parity.setdefault(row, {}).update(values)
     return parity, {"test": figures["int8"]}
+
+
+def _fit_confidence(
+    decoder: Decoder, dev: Sequence[Utterance], blocks: Sequence[LogProbs]
+) -> dict[str, Confidence]:
+    """For the words of the language model, and for those without it."""
+    wanted = [normalise(utterance.text, decoder.tokens) for utterance in dev]
+    letters = Decoder(decoder.tokens, options=replace(decoder.options, beta=0.0))
+    fitted = {
+        "language_model": fit_decoder(decoder, wanted, blocks),
+        "letters": fit_decoder(letters, wanted, blocks),
+    }
+    return {name: one for name, one in fitted.items() if one}
 
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from ds2edge.cache import cache_folder
-from ds2edge.decoder import SearchOptions
+from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import BundleError, ConfigError, TextError
 from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import as_type, from_dict
 from ds2edge.text import TokenSet
 
-FORMAT = 1  # raised when an older ds2edge could not read the bundle
+FORMAT = 2  # raised when an older ds2edge could not read the bundle
 MANIFEST = "manifest.json"
 MODEL, CHECK = "model.tflite", "check.npz"
 LEXICON, LANGUAGE_MODEL = "lexicon.txt", "language_model.bin"
@@ -66,6 +66,9 @@ class Manifest:
     features: FeatureSettings
     grid: StepGrid
     decoder: SearchOptions  # the best found on development data
+    delay: float = 0.0  # seconds from what is spoken to the output that says so
+    # Of words, "language_model" with the bundle's and "letters" without; as fitted.
+    confidence: dict[str, Confidence] = field(default_factory=dict)
     licence: str = ""  # of the weights
     language_model: dict[str, Any] = field(default_factory=dict)  # token digest, order, words
     training: dict[str, Any] = field(default_factory=dict)  # what the model learned from
@@ -151,6 +154,7 @@ def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes |
             "format": FORMAT,
             **asdict(manifest),
             "tokens": manifest.tokens.tokens,
+            "decoder": manifest.decoder.plain(),
             "members": digests,
         }
         text = json.dumps(values, ensure_ascii=False, indent=1)

@@ -69,6 +69,10 @@ class SearchOptions:
                 kind = "a whole number" if whole else "a number"
                 raise DecoderError(f"{field.name} must be {kind}, got {value!r}")
 
+    def plain(self) -> dict[str, float]:
+        """For JSON, which has no infinity: without the options that are infinite."""
+        return {name: value for name, value in vars(self).items() if math.isfinite(value)}
+
 
 @dataclass(frozen=True)
 class Evidence:

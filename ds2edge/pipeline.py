@@ -5,7 +5,7 @@ No files, no devices, no threads: whatever transcribes drives this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,18 @@ def load_decoder(bundle: Bundle, options: SearchOptions | None = None) -> Decode
         bundle.manifest.tokens,
         words=bundle.words,
         language_model=bundle.language_model,
+        confidence=bundle.manifest.confidence.get("language_model"),
         options=options or bundle.manifest.decoder,
+    )
+
+
+def load_letters(bundle: Bundle) -> Decoder:
+    """The decoder of a bundle without lexicon and language model: any sequence of tokens."""
+    manifest = bundle.manifest
+    return Decoder(
+        manifest.tokens,
+        confidence=manifest.confidence.get("letters"),
+        options=replace(manifest.decoder, beta=0.0),  # no reward for words
     )
 
 

@@ -17,7 +17,7 @@ from ds2edge.audio import SampleInput, Samples, open_audio
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import DecodedWord, Decoder
 from ds2edge.errors import AudioError, ConfigError, StreamError
-from ds2edge.pipeline import load_decoder, load_pipeline
+from ds2edge.pipeline import load_decoder, load_letters, load_pipeline
 from ds2edge.results import Final, Partial, Seconds, Transcript, Word
 
 Event: TypeAlias = Partial | Final
@@ -128,7 +128,7 @@ class Transcriber:
             "look_ahead_seconds": round(grid.look_ahead * step, 4),
             "chunk_seconds": round(grid.chunk_outputs * step, 4),
             "language_model": manifest.language_model,
-            "decoder": vars(manifest.decoder),
+            "decoder": manifest.decoder.plain(),
             "training": {
                 name: manifest.training.get(name) for name in ("corpora", "epochs", "dev_cer")
             },
@@ -162,9 +162,7 @@ class Transcriber:
 
     @cached_property
     def _letters(self) -> Decoder:
-        """Without lexicon and language model: any sequence of tokens, no reward for words."""
-        manifest = self.bundle.manifest
-        return Decoder(manifest.tokens, options=replace(manifest.decoder, beta=0.0))
+        return load_letters(self.bundle)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Transcriber, (self._reference,)
@@ -183,6 +181,7 @@ class Stream:
         """Use `Transcriber.stream`."""
         self._pipeline = transcriber._pipeline
         self._decoder = transcriber._decoder_for(options)
+        self._delay = transcriber.bundle.manifest.delay
         model_rate = transcriber.bundle.manifest.features.sample_rate
         self._input = SampleInput(sample_rate, model_rate)
         self._state = self._pipeline.start(self._decoder)
@@ -289,13 +288,13 @@ class Stream:
 
     def _words(self, decoded: Iterable[DecodedWord]) -> list[Word]:
         """Frames to seconds from the stream's start."""
-        step, end = self._pipeline.seconds_per_output, self.seconds
+        step, delay = self._pipeline.seconds_per_output, self._delay
+        first, last = self._offset, self.seconds
+
+        def seconds(frame: int) -> Seconds:
+            return min(max(first, first + frame * step - delay), last)
+
         return [
-            Word(
-                word.text,
-                min(self._offset + word.start_frame * step, end),
-                min(self._offset + word.end_frame * step, end),
-                word.confidence,
-            )
+            Word(word.text, seconds(word.start_frame), seconds(word.end_frame), word.confidence)
             for word in decoded
         ]

@@ -250,8 +250,9 @@ Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
     evidence.deficit += moment.deficit;
   }
   const auto count = static_cast<float>(end - begin);
-  word.start_frame = std::max(word.tokens.front().frame, floor);
-  word.end_frame = std::max(end_frame(begin, end), word.start_frame + 1);
+  // Words that crowd at the end of the stream are left without a frame of their own.
+  word.start_frame = std::min(std::max(word.tokens.front().frame, floor), frame_);
+  word.end_frame = std::min(std::max(end_frame(begin, end), word.start_frame + 1), frame_);
   evidence.letters = count;
   evidence.pace = static_cast<float>(word.end_frame - word.start_frame) / count;
   evidence.language = language_of(begin, end, stop);
@@ -273,7 +274,7 @@ int64_t SearchState::end_frame(const Step* begin, const Step* end) const {
     const bool repeats = token == tree_[(last - 1)->node].token;
     frame = heard_.end_of(token, tree_.moment((last - 1)->moment).frame + (repeats ? 2 : 1), frame);
   }
-  return std::min(segment_start_ + frame + 1 + heard_.quiet_after(token, frame), frame_);
+  return segment_start_ + frame + 1 + heard_.quiet_after(token, frame);
 }
 
 // log p(word | words before), as far as the language model was asked.

@@ -50,11 +50,8 @@ const float* SearchState::divide_by_prior(const float* frame) {
   const std::vector<float>& prior = search_->prior();
   if (prior.empty()) return frame;
   divided_.resize(prior.size());
-  float highest = kLogZero, sum = 0.0f;
-  for (size_t v = 0; v < prior.size(); ++v) {
-    divided_[v] = frame[v] - prior[v];
-    highest = std::max(highest, divided_[v]);
-  }
+  for (size_t v = 0; v < prior.size(); ++v) divided_[v] = std::max(frame[v], kLogZero) - prior[v];
+  float highest = *std::max_element(divided_.begin(), divided_.end()), sum = 0.0f;
   for (const float value : divided_) sum += std::exp(value - highest);
   highest += std::log(sum);
   for (float& value : divided_) value -= highest;

@@ -126,7 +126,7 @@ def test_words_are_in_order_and_do_not_overlap(decoder: Decoder, noise: float) -
         committed, _, hypotheses, frames = run(decoder, log_probs, list(range(0, 400, 9)))
         end = 0
         for word in committed + hypotheses[0].words:
-            assert end <= word.start_frame < word.end_frame <= frames
+            assert end <= word.start_frame <= word.end_frame <= frames
             assert 0.0 <= word.confidence <= 1.0
             end = word.end_frame
 
