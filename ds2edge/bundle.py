@@ -27,7 +27,7 @@ from typing import Any
 
 from ds2edge.cache import cache_folder
 from ds2edge.decoder import Confidence, SearchOptions
-from ds2edge.errors import BundleError, ConfigError, TextError
+from ds2edge.errors import BundleError, ConfigError, DecoderError, TextError
 from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import as_type, from_dict
 from ds2edge.text import TokenSet
@@ -40,6 +40,7 @@ CARD, LICENCE = "MODEL_CARD.md", "LICENSE.txt"
 REQUIRED = (MODEL, CHECK)
 EMBEDDED = Path(__file__).parent / "bundles"
 LARGEST_MEMBER = 2**31  # bytes; an archive that claims more is refused
+LONGEST_DELAY = 5.0  # seconds
 AGAIN = "get the bundle again or convert the checkpoint again"
 
 
@@ -75,6 +76,10 @@ class Manifest:
     accuracy: dict[str, Any] = field(default_factory=dict)  # measured figures
     parity: dict[str, Any] = field(default_factory=dict)  # difference from the checkpoint
     members: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay <= LONGEST_DELAY:
+            raise ConfigError(f"delay must be 0 to {LONGEST_DELAY} seconds, got {self.delay}")
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,8 @@ def _read_manifest(path: Path) -> Manifest:
             features=FeatureSettings.from_dict(values["features"]),
             grid=from_dict(StepGrid, values["grid"], "grid."),
             decoder=from_dict(SearchOptions, values["decoder"], "decoder."),
+            delay=as_type(float, values.get("delay", 0.0), "delay"),
+            confidence=as_type(dict[str, Confidence], values.get("confidence", {}), "confidence"),
             name=as_type(str, values["name"], "name"),
             licence=as_type(str, values["licence"], "licence"),
             members=as_type(dict[str, str], values["members"], "members"),
@@ -226,7 +233,7 @@ def _read_manifest(path: Path) -> Manifest:
                 for name in ("language_model", "training", "accuracy", "parity")
             },
         )
-    except (KeyError, TypeError, ConfigError, TextError) as error:
+    except (KeyError, TypeError, ConfigError, DecoderError, TextError) as error:
         raise BundleError(f"{path} is incomplete or malformed ({error}); {AGAIN}") from None
 
 

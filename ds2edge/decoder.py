@@ -88,7 +88,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Weights of `Evidence` in the log odds of a word being right (`ds2edge.training.confidence`)."""
+    """Weights of `Evidence` in the log odds of a word being right.
+
+    Fitted by `ds2edge.training.confidence`.
+    """
 
     bias: float
     letters: float
@@ -97,6 +100,11 @@ class Confidence:
     deficit: float
     clarity: float
     usual_clarity: float
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not math.isfinite(weight):
+                raise DecoderError(f"confidence: {name} must be a finite number, got {weight}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,9 @@ def _decoder_errors() -> Iterator[None]:
 
 
 class Decoder:
-    """What is searched: tokens, vocabulary, language model, options. Constant; threads may share it.
+    """What is searched: tokens, vocabulary, language model, options.
+
+    Constant: threads may share it.
 
     Args:
         tokens: the acoustic model's outputs.

@@ -67,7 +67,8 @@ class TokenSet:
         if text and not lengths[0]:
             spelled = next((i for i, length in enumerate(lengths) if length), len(text))
             raise TextError(
-                f"{text[spelled - 1]!r} in {text!r} is not in the token set; normalise the text first"
+                f"{text[spelled - 1]!r} in {text!r} is not in the token set; "
+                "normalise the text first"
             )
         indices, at = [], 0
         while at < len(text):

@@ -29,17 +29,19 @@ void Heard::clear() {
 
 void Heard::add_clarity(float best) {
   const double before = frames_.empty() ? forgotten_ : frames_.back().clarity;
-  frames_.push_back({before + std::max(best, kLeastClarity), static_cast<uint32_t>(symbols_.size())});
+  frames_.push_back({before + std::max(best, kLeastClarity),
+                     static_cast<uint32_t>(symbols_.size()), usual_clarity_});
 }
 
 void Heard::add_blank(float log_prob) { add_clarity(log_prob); }
 
 void Heard::add(const std::vector<Symbol>& symbols, float best, bool blank_is_best) {
   for (const Symbol& symbol : symbols) symbols_.push_back({symbol.log_prob + best, symbol.token});
+  if (!blank_is_best) {
+    const int frames = std::min(usual_count_++ + kFirstFrames, kUsualFrames);
+    usual_clarity_ += (std::max(best, kLeastClarity) - usual_clarity_) / static_cast<float>(frames);
+  }
   add_clarity(best);
-  if (blank_is_best) return;
-  const int frames = std::min(usual_count_++ + kFirstFrames, kUsualFrames);
-  usual_clarity_ += (std::max(best, kLeastClarity) - usual_clarity_) / static_cast<float>(frames);
 }
 
 void Heard::forget_before(int32_t frame) {
@@ -93,6 +95,10 @@ float Heard::clarity(int32_t begin, int32_t end) const {
   if (begin >= end) return 0.0f;
   const double before = begin == begin_ ? forgotten_ : frames_[begin - begin_ - 1].clarity;
   return static_cast<float>((frames_[end - 1 - begin_].clarity - before) / (end - begin));
+}
+
+float Heard::usual_clarity(int32_t frame) const {
+  return has(frame - 1) ? frames_[frame - 1 - begin_].usual : kFirstClarity;
 }
 
 size_t Heard::bytes() const {

@@ -32,14 +32,15 @@ class Heard {
   int32_t quiet_after(int32_t token, int32_t frame) const;
   // Mean log probability of the likeliest token in frames [begin, end), as far as there are any.
   float clarity(int32_t begin, int32_t end) const;
-  // The same for the segment's last frames that were not blank.
-  float usual_clarity() const { return usual_clarity_; }
+  // The same for those of the last frames before `frame` that were not blank.
+  float usual_clarity(int32_t frame) const;
   size_t bytes() const;
 
  private:
   struct Frame {
     double clarity;  // log probabilities of the likeliest tokens, summed up to here
     uint32_t end;    // its symbols end here
+    float usual;     // clarity of the segment's frames so far that were not blank
   };
   int32_t end() const { return begin_ + static_cast<int32_t>(frames_.size()); }
   bool has(int32_t frame) const { return frame >= begin_ && frame < end(); }

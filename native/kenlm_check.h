@@ -5,7 +5,7 @@
 
 namespace ds2 {
 
-// Reads a KenLM binary once, in all six layouts, and the counts of an ARPA file. Afterwards no query
+// Reads a KenLM binary once, in all six layouts, and the counts of an ARPA file. Then no query
 // leaves the file or runs forever, whatever values are in it, as long as nobody changes the file.
 // Throws std::runtime_error that says what is wrong, or what KenLM throws for what it cannot open.
 //

@@ -1,5 +1,5 @@
-// In place of KenLM's util/float_to_string.cc, which writes beyond its 19 bytes when a message names
-// a large number: an ARPA file with the probability 1e20 is enough. What fits is written as there.
+// In place of KenLM's util/float_to_string.cc, which writes beyond its 19 bytes when a message
+// names a large number: the probability 1e20 in an ARPA file is enough. What fits is written alike.
 #include "util/float_to_string.hh"
 
 #include <cstdio>

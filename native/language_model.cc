@@ -12,7 +12,7 @@ namespace {
 
 constexpr float kLn10 = 2.302585092994046f;  // KenLM's logarithms are decimal
 
-// A natural logarithm. No sound model comes near the limit; a damaged one may score NaN or infinity.
+// A natural logarithm. No sound model comes near the limit; a damaged one may score NaN or more.
 float natural(float log10) {
   constexpr float kLimit = 1e4f;
   const float score = kLn10 * log10;

@@ -256,10 +256,10 @@ Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
   evidence.letters = count;
   evidence.pace = static_cast<float>(word.end_frame - word.start_frame) / count;
   evidence.language = language_of(begin, end, stop);
-  evidence.clarity =
-      heard_.clarity(static_cast<int32_t>(word.start_frame - segment_start_) - kAround,
-                     static_cast<int32_t>(word.end_frame - segment_start_) + kAround);
-  evidence.usual_clarity = heard_.usual_clarity();
+  const auto first = static_cast<int32_t>(word.start_frame - segment_start_);
+  const auto last = static_cast<int32_t>(word.end_frame - segment_start_);
+  evidence.clarity = heard_.clarity(first - kAround, last + kAround);
+  evidence.usual_clarity = heard_.usual_clarity(last);
   const std::optional<Confidence>& confidence = search_->confidence();
   word.confidence = confidence ? (*confidence)(evidence) : std::exp(log_prob / count);
   return word;

@@ -125,7 +125,8 @@ class Rules:
         begun: set[Words] = {()}
         unknown = 0
         for word in words:
-            begun = {(*p, word) for p in begun if any(q[: len(p) + 1] == (*p, word) for q in phrases)}
+            longer = {(*places, word) for places in begun}
+            begun = {p for p in longer if any(q[: len(p)] == p for q in phrases)}
             waiting.append(word)
             if not begun:
                 output.append(UNKNOWN)

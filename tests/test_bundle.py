@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import shutil
 import zipfile
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ds2edge import Bundle, Transcriber, load_bundle
 from ds2edge.bundle import MANIFEST, pack_bundle, write_bundle
 from ds2edge.cli import main as cli
+from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import BundleError
+
+WEIGHTS = [field.name for field in fields(Confidence)]
 
 
 @pytest.fixture
@@ -47,6 +53,32 @@ def test_the_embedded_bundle_is_whole_and_small() -> None:
     assert bundle.words
     assert {"MODEL_CARD.md", "LICENSE.txt"} <= set(bundle.manifest.members)
     assert bundle.manifest.accuracy["test"]["language_model"]["wer"] > 0
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    old = load_bundle(folder)
+    weights = Confidence(1.0, -2.0, 3.0, 0.5, 0.25, 0.125, 4.0)
+    manifest = replace(
+        old.manifest,
+        decoder=SearchOptions(beam=7, alpha=0.3, unknown=math.inf),
+        delay=0.12,
+        confidence={"language_model": weights},
+    )
+    members = {name: (folder / name).read_bytes() for name in manifest.members}
+    assert write_bundle(folder, manifest, members).manifest == manifest
+    json.loads((folder / MANIFEST).read_text(), parse_constant=pytest.fail)  # plain JSON
+
+
+def test_the_manifest_sets_times_and_confidences(speech: np.ndarray) -> None:
+    bundle = load_bundle("en")
+    assert bundle.manifest.delay > 0
+    plain = replace(bundle, manifest=replace(bundle.manifest, delay=0.0, confidence={}))
+    fitted, bare = (Transcriber(one).transcribe(speech, 16_000).words for one in (bundle, plain))
+    assert [word.text for word in fitted] == [word.text for word in bare]
+    assert len(fitted) > 5
+    for one, other in zip(fitted, bare, strict=True):
+        assert one.start == pytest.approx(max(other.start - bundle.manifest.delay, 0.0))
+        assert one.confidence != other.confidence
 
 
 @pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
@@ -87,6 +119,11 @@ def test_a_missing_or_truncated_member_is_named(folder: Path) -> None:
         ({"grid": {"chunk_frames": "12", "time_stride": 3, "look_ahead": 1}}, "grid.chunk_frames"),
         ({"grid": {"chunk_frames": 12, "time_stride": 3, "look_ahead": -1}}, "step grid"),
         ({"decoder": {"beam": "wide"}}, "decoder.beam"),
+        ({"decoder": {"alpha": 1e30}}, "alpha"),
+        ({"delay": -0.1}, "delay must be 0 to 5"),
+        ({"delay": math.nan}, "delay must be 0 to 5"),
+        ({"confidence": {"letters": {"bias": 1.0}}}, "malformed"),
+        ({"confidence": {"letters": dict.fromkeys(WEIGHTS, math.inf)}}, "finite number"),
         ({"tokens": "abc"}, "tokens"),
         ({"language_model": ["tokens"]}, "language_model"),
         ({"members": {"model.tflite": 5}}, "members"),

@@ -47,9 +47,7 @@ inputs = given(
 def test_language_model_search_is_exact(seed, frames, sharpness, alpha, beta) -> None:
     log_probs = random_log_probs(seed, frames, len(NAMES), sharpness)
     got = found(LANGUAGE.with_options(exhaustive(alpha=alpha, beta=beta)), log_probs)
-    assert_same(got, reference.decode(
-        log_probs, Rules(NAMES, set(WORDS), ARPA, alpha, beta)
-    ))
+    assert_same(got, reference.decode(log_probs, Rules(NAMES, set(WORDS), ARPA, alpha, beta)))
 
 
 @inputs

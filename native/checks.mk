@@ -1,0 +1,77 @@
+# The native code under sanitizers and fuzzers; included by the Makefile. All build in build/ only.
+
+NATIVE_PACKAGES := clang libclang-rt-dev llvm doctest-dev
+TOOLS := $(VENVS)/tools/bin
+# KenLM's source distribution, if some build has it already.
+KENLM_SDIST := $(firstword $(wildcard build/*/kenlm/kenlm-*.tar.gz))
+# Seconds for each fuzzer.
+SECONDS ?= 60
+# The Python tests of the native module, for its build under AddressSanitizer.
+NATIVE_PYTEST := $(wildcard tests/test_decoder*.py tests/test_confidence.py) tests/test_lexicon.py \
+  tests/test_language_model.py tests/test_language_model_damage.py
+SANITIZED := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
+
+.PHONY: sanitize sanitize-native sanitize-python fuzz fuzz-check soak native-check native-packages
+
+# $(call configure,FOLDER,OPTIONS) and $(call compile,FOLDER,TARGETS) are quiet unless they fail.
+define configure
+	@mkdir -p build && $(TOOLS)/cmake -S . -B build/$(1) $(2) \
+	  $(if $(KENLM_SDIST),-DDS2_KENLM_SDIST="$(CURDIR)/$(KENLM_SDIST)") \
+	  -DPython_EXECUTABLE="$(CURDIR)/$(TOOLS)/python" \
+	  -Dpybind11_DIR="$$($(TOOLS)/python -m pybind11 --cmakedir)" >build/$(1).log 2>&1 \
+	  || { tail -n 20 build/$(1).log >&2; exit 1; }
+endef
+define compile
+	@$(TOOLS)/cmake --build build/$(1) --target $(2) -j 2 >build/$(1).log 2>&1 \
+	  || { tail -n 20 build/$(1).log >&2; exit 1; }
+endef
+WITH_CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
+ADDRESS := "-DDS2_SANITIZE=address,undefined"
+
+$(TOOLS)/.installed: | check
+	@test -x $(TOOLS)/pip || $(PYTHON) -m venv $(VENVS)/tools
+	@$(TOOLS)/python $(PIP_INSTALL) cmake pybind11 setuptools wheel
+	@touch $@
+
+sanitize: sanitize-native sanitize-python
+
+sanitize-native: | native-check $(TOOLS)/.installed
+	@echo "Building the native tests with AddressSanitizer and UBSan, and with ThreadSanitizer ..."
+	$(call configure,asan,$(WITH_CLANG) $(ADDRESS) -DDS2_NATIVE_TESTS=ON)
+	$(call compile,asan,native_tests native_stress)
+	$(call configure,tsan,$(WITH_CLANG) -DDS2_SANITIZE=thread -DDS2_NATIVE_TESTS=ON)
+	$(call compile,tsan,native_tests native_stress)
+	$(SANITIZED) build/asan/native/tests/native_tests --minimal
+	$(SANITIZED) build/asan/native/tests/native_stress
+	build/tsan/native/tests/native_tests --minimal
+	build/tsan/native/tests/native_stress
+
+# libstdc++ as well, or AddressSanitizer does not find what throws exceptions.
+sanitize-python: $(VENVS)/asan/.installed
+	$(SANITIZED):detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) \
+	  $$($(CXX) -print-file-name=libstdc++.so.6)" \
+	  $(VENVS)/asan/bin/pytest -q -p no:cacheprovider $(NATIVE_PYTEST)
+
+$(VENVS)/asan/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Installing ds2edge with AddressSanitizer and UBSan into $(VENVS)/asan ..."
+	@test -x $(VENVS)/asan/bin/pip || $(PYTHON) -m venv $(VENVS)/asan
+	@$(VENVS)/asan/bin/python $(PIP_INSTALL) -C build-dir=build/asan-python -C install.strip=false \
+	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[dev]'
+	@touch $@
+
+fuzz: | native-check $(TOOLS)/.installed
+	$(call configure,fuzz,$(WITH_CLANG) $(ADDRESS) -DDS2_FUZZ=ON)
+	$(call compile,fuzz,fuzz_language_model fuzz_lexicon fuzz_search)
+	@bash native/fuzz/fuzz.sh build/fuzz $(SECONDS)
+
+fuzz-check: | native-check $(TOOLS)/.installed
+	@TOOLS=$(TOOLS) bash native/fuzz/planted.sh build/fuzz-check \
+	  "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
+
+soak: fuzz fuzz-check
+
+native-check:
+	$(call need_packages,$(NATIVE_PACKAGES))
+
+native-packages: # for .ci/run
+	@echo $(NATIVE_PACKAGES)
