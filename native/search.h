@@ -13,6 +13,7 @@
 #include "language_model.h"
 #include "log_math.h"
 #include "prefix.h"
+#include "survivors.h"
 #include "vocabulary.h"
 
 namespace ds2 {
@@ -76,6 +77,7 @@ class Search {
   float alpha() const { return alpha_; }
   // What is taken from each token's log probability; empty: nothing.
   const std::vector<float>& prior() const { return parts_.prior; }
+  bool has_phrases() const { return parts_.phrases != nullptr; }
   const std::optional<Confidence>& confidence() const { return parts_.confidence; }
   // May words be of any length?
   bool has_endless_words() const { return !parts_.lexicon || std::isfinite(options_.unknown); }
@@ -162,13 +164,14 @@ class SearchState {
     std::vector<int32_t> node, token;
     std::vector<Place> place;
     std::vector<int32_t> nonblank_moment, blank_moment;  // of the last token, either way
+    std::vector<char> saved;  // only the credit of a phrase keeps it; empty without phrases
 
     size_t size() const { return node.size(); }
     template <class Visit>
     void each_array(const Visit& visit) {
       for (auto* array : {&blank, &nonblank, &total, &language, &outlook}) visit(*array);
       for (auto* array : {&node, &token, &nonblank_moment, &blank_moment}) visit(*array);
-      visit(place);
+      visit(place), visit(saved);
     }
   };
   struct Extension {  // of one hypothesis by one token
@@ -176,6 +179,7 @@ class SearchState {
     int32_t from, token;
     Place place;
     int32_t state;  // of the language model, in reached_, where it scores tokens
+    bool saved;
   };
   struct Step {  // one token of a path
     int32_t node, moment;
@@ -194,13 +198,23 @@ class SearchState {
   void step_blank(float log_prob);
   void select_symbols(const float* frame);
   void stay(const float* frame);
-  void find_bar();
+  template <class Vocabulary> void find_bars(const Vocabulary& vocabulary);
+  template <class Vocabulary> float bar_of(const Vocabulary& vocabulary, size_t i) const;
+  template <class Vocabulary>
+  float bar_of(const Vocabulary& vocabulary, size_t i, const Place& place, bool paid) const;
+  bool is_out(size_t i) const;
+  template <class Vocabulary> bool is_saved(size_t i) const {
+    return Vocabulary::kHasPhrases && beam_.saved[i];
+  }
+  // Hypotheses that phrases alone may save, beside the beam.
+  size_t phrase_room() const { return static_cast<size_t>(search_->options().beam) / 16 + 1; }
   template <class Vocabulary> void extend(const Vocabulary& vocabulary);
   template <class Vocabulary> void extend_by_word(const Vocabulary& vocabulary, float log_prob);
   float token_language(size_t i, int32_t token);
   template <class Vocabulary> float word_language(const Vocabulary& vocabulary, int32_t node);
   template <class Vocabulary> void survive(const Vocabulary& vocabulary);
-  float survival_score();
+  template <class Vocabulary>
+  void survive_beside_phrases(const Vocabulary& vocabulary, size_t stays);
   void keep_entry(size_t i);
   template <class Vocabulary>
   void add_entry(const Extension& extension, const Vocabulary& vocabulary);
@@ -253,12 +267,15 @@ class SearchState {
   // Working space of step(), kept so that no frame allocates.
   std::vector<Symbol> symbols_;
   std::vector<Extension> extensions_;
-  std::vector<float> emit_, stays_, enters_, sorted_, new_blank_, new_nonblank_, new_total_, ranks_;
+  std::vector<float> emit_, stays_, enters_, new_blank_, new_nonblank_, new_total_, ranks_;
   std::vector<uint64_t> child_mask_;
-  std::vector<char> kept_;
+  std::vector<char> kept_, saved_;
+  Survivors survivors_;
+  std::vector<float> sure_;  // ranks_ without credit
   std::vector<LmState> reached_;   // of extensions, where the language model scores tokens
   std::vector<float> divided_;     // a frame without the label prior
   float bar_ = kLogZero;     // new hypotheses below this score cannot survive
+  float phrase_bar_ = kLogZero;  // the same for those that a phrase may save
   float shift_ = 0.0f;       // taken from all log probabilities of the frame
   float floor_log_prob_;     // tokens below this cannot belong to the cutoff
   float log_cutoff_;

@@ -41,6 +41,7 @@ void SearchState::begin_segment() {
   beam_.place.emplace_back();
   beam_.nonblank_moment.push_back(kNoIndex);
   beam_.blank_moment.push_back(kNoIndex);
+  if (search_->has_phrases()) beam_.saved.push_back(0);
   certain_.clear();
   segment_start_ = certain_end_ = frame_;
   offset_ = depth_ = 0.0;
@@ -126,6 +127,7 @@ void SearchState::resolve_old() {
 void SearchState::drop_entries() {
   for (const int32_t node : beam_.node) tree_[node].slot = kNoIndex;
   beam_.each_array([this](auto& array) {
+    if (array.empty()) return;  // not in use
     size_t count = 0;
     for (size_t i = 0; i < kept_.size(); ++i) {
       if (kept_[i]) array[count++] = array[i];
@@ -400,15 +402,15 @@ std::vector<Hypothesis> SearchState::finish(size_t n) {
 }
 
 size_t SearchState::bytes() const {
-  size_t bytes = tree_.bytes() + heard_.bytes() + certain_.capacity() * sizeof(Word);
+  size_t bytes = tree_.bytes() + heard_.bytes() + survivors_.bytes() + certain_.capacity() * sizeof(Word);
   const auto add = [&bytes](const auto& array) { bytes += array.capacity() * sizeof(array[0]); };
   const_cast<Beam&>(beam_).each_array(add);
   const_cast<Beam&>(next_).each_array(add);
-  for (const auto* array : {&emit_, &stays_, &enters_, &sorted_, &new_blank_, &new_nonblank_,
+  for (const auto* array : {&emit_, &stays_, &enters_, &sure_, &new_blank_, &new_nonblank_,
                             &new_total_, &ranks_}) {
     add(*array);
   }
-  add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(reached_), add(divided_);
+  add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(saved_), add(reached_), add(divided_);
   return bytes;
 }
 

@@ -1,7 +1,6 @@
 // One frame of the search: the inner loop.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "search.h"
 
@@ -29,6 +28,20 @@ void add_stays(size_t size, float blank, const float* __restrict total,
     new_total[i] = log_add(new_blank[i], new_nonblank[i]);
     ranks[i] = new_total[i] + outlook[i];
   }
+}
+
+// Below the threshold, or below all of those `saved` or not that fill the room already.
+float highest_bar(const std::vector<float>& scores, const std::vector<char>& saved, char which,
+                  float best, float threshold, size_t room) {
+  float lowest = -kLogZero;
+  size_t count = 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (saved[i] != which) continue;
+    lowest = std::min(lowest, scores[i]);
+    ++count;
+  }
+  const float bar = std::max(best - threshold, kImpossible);
+  return count >= room ? std::max(bar, lowest) : bar;
 }
 
 }  // namespace
@@ -64,7 +77,7 @@ void SearchState::step(const float* frame, const Vocabulary& vocabulary) {
   if (blank >= log_cutoff_) return step_blank(blank);
   select_symbols(frame);
   stay(frame);
-  find_bar();
+  find_bars(vocabulary);
   extend(vocabulary);
   survive(vocabulary);
 }
@@ -150,14 +163,24 @@ void SearchState::stay(const float* frame) {
 }
 
 // The hypotheses that stay already rule out all extensions below this score.
-void SearchState::find_bar() {
-  float lowest = ranks_[0], highest = ranks_[0];
-  for (const float rank : ranks_) {
-    lowest = std::min(lowest, rank);
-    highest = std::max(highest, rank);
+template <class Vocabulary>
+void SearchState::find_bars(const Vocabulary& vocabulary) {
+  const float threshold = search_->options().threshold;
+  const auto beam = static_cast<size_t>(search_->options().beam);
+  if constexpr (Vocabulary::kHasPhrases) {
+    sure_.resize(ranks_.size());
+    for (size_t i = 0; i < ranks_.size(); ++i) {
+      const float credit = vocabulary.credit(beam_.place[i]);
+      sure_[i] = is_out(i) ? kLogZero : ranks_[i] - credit;
+    }
+    const float best = *std::max_element(sure_.begin(), sure_.end());
+    bar_ = highest_bar(sure_, beam_.saved, 0, best, threshold, beam);
+    phrase_bar_ = highest_bar(ranks_, beam_.saved, 1, best, threshold, phrase_room());
+  } else {
+    const auto [lowest, highest] = std::minmax_element(ranks_.begin(), ranks_.end());
+    bar_ = std::max(*highest - threshold, kImpossible);
+    if (ranks_.size() >= beam) bar_ = std::max(bar_, *lowest);
   }
-  bar_ = std::max(highest - search_->options().threshold, kImpossible);
-  if (ranks_.size() >= static_cast<size_t>(search_->options().beam)) bar_ = std::max(bar_, lowest);
 }
 
 // Is hypothesis i, extended by the token, in the beam already? (stay() has counted that.)
@@ -182,12 +205,12 @@ void SearchState::extend(const Vocabulary& vocabulary) {
   }
   const Symbol* const begin = symbols_.data();
   const Symbol* const end = begin + symbols_.size();
-  const float bar = bar_;
   for (size_t i = 0, size = beam_.size(); i < size; ++i) {
     const float before = beam_.total[i], blank = beam_.blank[i], language = beam_.language[i];
     const float reach = before + beam_.outlook[i] + most;
     const int32_t last = beam_.token[i];
     const Place from = beam_.place[i];
+    const float bar = bar_of(vocabulary, i);
     for (const Symbol* symbol = begin; symbol < end; ++symbol) {
       if (reach + symbol->log_prob < bar) break;
       const int32_t token = symbol->token;
@@ -197,16 +220,46 @@ void SearchState::extend(const Vocabulary& vocabulary) {
       const float total = (token == last ? blank : before) + symbol->log_prob;
       float complete = language + gain + vocabulary.token_gain(from, place);
       float outlook = complete + vocabulary.outlook(place);
-      if (total + outlook < bar) continue;
+      const bool paid = vocabulary.token_boost(place) > 0.0f;
+      if (total + outlook < bar_of(vocabulary, i, place, paid)) continue;
       if constexpr (Vocabulary::kScoresTokens) {
         const float score = token_language(i, token);
         complete += score, outlook += score;
         if (total + outlook < bar) continue;
       }
       extensions_.push_back({total + outlook, total, complete, outlook, static_cast<int32_t>(i),
-                             token, place, static_cast<int32_t>(reached_.size()) - 1});
+                             token, place, static_cast<int32_t>(reached_.size()) - 1,
+                             is_saved<Vocabulary>(i) && !paid});
     }
   }
+}
+
+// Is hypothesis i saved by a phrase, and not one that the beam would extend to anyway?
+bool SearchState::is_out(size_t i) const {
+  if (!beam_.saved[i]) return false;
+  const int32_t parent = tree_[beam_.node[i]].parent;
+  const int32_t slot = parent == kNoIndex ? kNoIndex : tree_[parent].slot;
+  return slot == kNoIndex || beam_.saved[slot];
+}
+
+// No extension of hypothesis i survives below this score.
+template <class Vocabulary>
+float SearchState::bar_of(const Vocabulary& vocabulary, size_t i) const {
+  if constexpr (Vocabulary::kHasPhrases) {
+    return vocabulary.may_gain(beam_.place[i]) ? std::min(bar_, phrase_bar_) : bar_;
+  }
+  return bar_;
+}
+
+// The same for an extension to `place`, which has completed phrases or not.
+template <class Vocabulary>
+float SearchState::bar_of(const Vocabulary& vocabulary, size_t i, const Place& place,
+                          bool paid) const {
+  if constexpr (Vocabulary::kHasPhrases) {
+    if (vocabulary.credit(place) > 0.0f) return std::min(bar_, phrase_bar_);
+    if (beam_.saved[i] && !paid) return -kLogZero;  // its phrase has broken off
+  }
+  return bar_;
 }
 
 // Asks the language model of tokens; the state after the token is the last of reached_.
@@ -228,58 +281,69 @@ void SearchState::extend_by_word(const Vocabulary& vocabulary, float log_prob) {
     const float ahead = vocabulary.outlook(place);
     const float total = beam_.total[i] + log_prob;
     const float most = search_->options().beta + vocabulary.word_gain(from) + ahead;
-    if (total + beam_.language[i] + most < bar_ || proposed(i, space)) continue;
+    const float bar = bar_of(vocabulary, i);
+    if (total + beam_.language[i] + most < bar || proposed(i, space)) continue;
     float language = beam_.language[i] + word_language(vocabulary, beam_.node[i]);
     if constexpr (Vocabulary::kScoresTokens) language += token_language(i, space);
     const float outlook = language + ahead;
-    if (total + outlook < bar_) continue;
+    const bool paid = vocabulary.word_boost(from) > 0.0f;
+    if (total + outlook < bar_of(vocabulary, i, place, paid)) continue;
     extensions_.push_back({total + outlook, total, language, outlook, static_cast<int32_t>(i),
-                           space, place, static_cast<int32_t>(reached_.size()) - 1});
+                           space, place, static_cast<int32_t>(reached_.size()) - 1,
+                           is_saved<Vocabulary>(i) && !paid});
   }
-}
-
-// The score that a new hypothesis needs: above the threshold, among the best of the beam.
-float SearchState::survival_score() {
-  const SearchOptions& options = search_->options();
-  const size_t stays = ranks_.size();
-  ranks_.reserve(stays + extensions_.size());
-  for (const Extension& extension : extensions_) ranks_.push_back(extension.score);
-  const float best = *std::max_element(ranks_.begin(), ranks_.end());
-  // Nothing is possible any more after a frame of zeros: then keep what there is.
-  return std::min(best, std::max(best - options.threshold, kImpossible));
 }
 
 template <class Vocabulary>
 void SearchState::survive(const Vocabulary& vocabulary) {
+  const SearchOptions& options = search_->options();
+  const auto beam = static_cast<size_t>(options.beam);
   const size_t stays = ranks_.size();
-  const float needed = survival_score();
-  const size_t room = search_->options().beam;
-  size_t able = 0;
-  kept_.resize(ranks_.size());
-  for (size_t i = 0; i < ranks_.size(); ++i) able += kept_[i] = ranks_[i] >= needed;
-  if (able > room) {
-    sorted_ = ranks_;
-    std::nth_element(sorted_.begin(), sorted_.begin() + room - 1, sorted_.end(),
-                     std::greater<float>());
-    const float last = sorted_[room - 1];
-    size_t above = 0;
-    for (const float rank : ranks_) above += rank > last;
-    size_t ties = room - above;  // of equal scores the first stay
-    for (size_t i = 0; i < ranks_.size(); ++i) {
-      kept_[i] = ranks_[i] > last || (ranks_[i] == last && ties > 0 && ties--);
-    }
+  for (const Extension& extension : extensions_) ranks_.push_back(extension.score);
+  survivors_.clear(ranks_.size());
+  if constexpr (Vocabulary::kHasPhrases) {
+    survive_beside_phrases(vocabulary, stays);
+  } else {
+    survivors_.add(ranks_, score_needed(ranks_, options.threshold), beam);
   }
   next_.each_array([](auto& array) { array.clear(); });
   for (size_t i = 0; i < stays; ++i) {
-    if (kept_[i]) keep_entry(i);
+    if (survivors_[i]) keep_entry(i);
   }
   for (size_t i = stays; i < ranks_.size(); ++i) {
-    if (kept_[i]) add_entry(extensions_[i - stays], vocabulary);
+    if (survivors_[i]) add_entry(extensions_[i - stays], vocabulary);
   }
   for (const int32_t node : beam_.node) tree_[node].slot = kNoIndex;
   std::swap(beam_, next_);
   for (size_t i = 0; i < beam_.size(); ++i) tree_[beam_.node[i]].slot = static_cast<int32_t>(i);
   all_blank_ = false;
+}
+
+// The beam goes to the best without the credit for what is only begun, so that phrases which are
+// not said change little. Those that only their credit saves have room of their own, and are lost
+// when their phrase breaks off.
+template <class Vocabulary>
+void SearchState::survive_beside_phrases(const Vocabulary& vocabulary, size_t stays) {
+  const SearchOptions& options = search_->options();
+  const size_t count = ranks_.size();
+  sure_.resize(count);
+  for (size_t i = stays; i < count; ++i) {
+    const Extension& extension = extensions_[i - stays];
+    sure_[i] = extension.saved ? kLogZero : ranks_[i] - vocabulary.credit(extension.place);
+  }
+  const float needed = score_needed(sure_, options.threshold);
+  survivors_.add(sure_, needed, options.beam);
+  saved_.resize(count);
+  for (size_t i = 0; i < count; ++i) saved_[i] = !survivors_[i];
+  for (size_t i = 0; i < stays; ++i) {
+    if (saved_[i] && vocabulary.credit(beam_.place[i]) <= 0.0f) ranks_[i] = kLogZero;
+  }
+  for (size_t i = stays; i < count; ++i) {
+    Extension& extension = extensions_[i - stays];
+    extension.saved = saved_[i];
+    if (saved_[i] && vocabulary.credit(extension.place) <= 0.0f) ranks_[i] = kLogZero;
+  }
+  survivors_.add(ranks_, needed, phrase_room());
 }
 
 int32_t SearchState::add_moment(int32_t previous, float log_prob, float total) {
@@ -311,6 +375,7 @@ void SearchState::keep_entry(size_t i) {
   next_.node.push_back(beam_.node[i]);
   next_.token.push_back(beam_.token[i]);
   next_.place.push_back(beam_.place[i]);
+  if (search_->has_phrases()) next_.saved.push_back(saved_[i]);
   next_.nonblank_moment.push_back(nonblank_moment);
   next_.blank_moment.push_back(moment_of(i));
 }
@@ -353,6 +418,7 @@ void SearchState::add_entry(const Extension& extension, const Vocabulary& vocabu
   next_.node.push_back(node);
   next_.token.push_back(extension.token);
   next_.place.push_back(extension.place);
+  if (search_->has_phrases()) next_.saved.push_back(extension.saved);
   next_.nonblank_moment.push_back(moment);
   next_.blank_moment.push_back(moment);
 }

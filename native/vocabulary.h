@@ -31,12 +31,17 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 //   is_boundary(place)        after a word: may what comes before be told without what follows?
 //   word(place)               index of the word that ends here, for the language model
 //   completes(place)          may the segment end here? Then end_gain(place) instead of word_gain
+//   credit(place)             the part of the outlook that phrases which are begun lend
+//   may_gain(place)           may a token lead to credit?
+//   word_boost(place)         the part of word_gain that phrases which end here bring
+//   token_boost(place)        the same of token_gain
+//   kHasPhrases               some of these are not 0
 //   kScoresTokens             the language model's words are the tokens
 //   kHasOutside               kOutside is a place of its own
 
 // No lexicon: any sequence of tokens.
 struct AnyWords {
-  static constexpr bool kScoresTokens = false, kHasOutside = false;
+  static constexpr bool kScoresTokens = false, kHasOutside = false, kHasPhrases = false;
   bool spell(const Place&, int32_t, Place*) const { return true; }
   bool ends_word(const Place&) const { return true; }
   Place after_word(const Place& place) const { return place; }
@@ -48,6 +53,8 @@ struct AnyWords {
   WordId word(const Place&) const { return kUnknownWord; }
   bool completes(const Place&) const { return true; }
   float end_gain(const Place&) const { return 0.0f; }
+  float word_boost(const Place&) const { return 0.0f; }
+  float token_boost(const Place&) const { return 0.0f; }
 };
 
 // The same with a language model of tokens.
@@ -156,6 +163,7 @@ struct ClosedWords : AnyWords {
 template <class Words>
 struct WithPhrases {
   static constexpr bool kScoresTokens = Words::kScoresTokens, kHasOutside = true;
+  static constexpr bool kHasPhrases = true;
 
   // `unknown`: alpha log p(unknown word), without context.
   WithPhrases(const Words& words, const Phrases& phrases, float unknown)
@@ -174,17 +182,21 @@ struct WithPhrases {
   Place after_word(const Place& place) const {
     return {0, phrases.next(place.phrase, phrases.speller().space())};
   }
-  float token_gain(const Place&, const Place& to) const {
+  float credit(const Place& place) const { return phrases.credit(place.phrase); }
+  bool may_gain(const Place& place) const { return place.phrase != Phrases::kOther; }
+  float word_boost(const Place& place) const { return phrases.paid(place.phrase); }
+  float token_boost(const Place& to) const {
     return phrases.speller().space() == kNoIndex ? phrases.paid(to.phrase) : 0.0f;
   }
+  float token_gain(const Place&, const Place& to) const { return token_boost(to); }
   float word_gain(const Place& place) const {
     const bool wanted = phrases.ends_word(place.phrase);
-    return (wanted ? 0.0f : words.word_gain(place)) + phrases.paid(place.phrase);
+    return (wanted ? 0.0f : words.word_gain(place)) + word_boost(place);
   }
   float outlook(const Place& place) const {
     float outlook = has(place) ? words.outlook(place) : unknown;
-    if (place.phrase != Phrases::kOther) outlook = std::max(outlook, unknown);  // may yet leave
-    return outlook + phrases.credit(place.phrase);
+    if (may_gain(place)) outlook = std::max(outlook, unknown);  // it may yet leave the lexicon
+    return outlook + credit(place);
   }
   float rise() const { return phrases.rise(); }
   bool is_boundary(const Place&) const { return true; }
