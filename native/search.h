@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "confidence.h"
@@ -164,14 +165,16 @@ class SearchState {
     std::vector<int32_t> node, token;
     std::vector<Place> place;
     std::vector<int32_t> nonblank_moment, blank_moment;  // of the last token, either way
-    std::vector<char> saved;  // only the credit of a phrase keeps it; empty without phrases
+    // Only with phrases:
+    std::vector<float> credit;  // for what is begun, a part of `outlook`
+    std::vector<char> saved;    // without credit it would not be here
 
     size_t size() const { return node.size(); }
     template <class Visit>
     void each_array(const Visit& visit) {
       for (auto* array : {&blank, &nonblank, &total, &language, &outlook}) visit(*array);
       for (auto* array : {&node, &token, &nonblank_moment, &blank_moment}) visit(*array);
-      visit(place), visit(saved);
+      visit(place), visit(credit), visit(saved);
     }
   };
   struct Extension {  // of one hypothesis by one token
@@ -179,6 +182,7 @@ class SearchState {
     int32_t from, token;
     Place place;
     int32_t state;  // of the language model, in reached_, where it scores tokens
+    float credit;
     bool saved;
   };
   struct Step {  // one token of a path
@@ -198,7 +202,8 @@ class SearchState {
   void step_blank(float log_prob);
   void select_symbols(const float* frame);
   void stay(const float* frame);
-  template <class Vocabulary> void find_bars(const Vocabulary& vocabulary);
+  void find_bar();
+  void find_bars_beside_phrases();
   template <class Vocabulary> float bar_of(const Vocabulary& vocabulary, size_t i) const;
   template <class Vocabulary>
   float bar_of(const Vocabulary& vocabulary, size_t i, const Place& place, bool paid) const;
@@ -213,8 +218,7 @@ class SearchState {
   float token_language(size_t i, int32_t token);
   template <class Vocabulary> float word_language(const Vocabulary& vocabulary, int32_t node);
   template <class Vocabulary> void survive(const Vocabulary& vocabulary);
-  template <class Vocabulary>
-  void survive_beside_phrases(const Vocabulary& vocabulary, size_t stays);
+  void survive_beside_phrases(size_t stays);
   void keep_entry(size_t i);
   template <class Vocabulary>
   void add_entry(const Extension& extension, const Vocabulary& vocabulary);
@@ -272,6 +276,7 @@ class SearchState {
   std::vector<char> kept_, saved_;
   Survivors survivors_;
   std::vector<float> sure_;  // ranks_ without credit
+  std::vector<std::pair<float, size_t>> begun_;  // scores that only credit saves, and whose
   std::vector<LmState> reached_;   // of extensions, where the language model scores tokens
   std::vector<float> divided_;     // a frame without the label prior
   float bar_ = kLogZero;     // new hypotheses below this score cannot survive

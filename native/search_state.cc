@@ -41,7 +41,10 @@ void SearchState::begin_segment() {
   beam_.place.emplace_back();
   beam_.nonblank_moment.push_back(kNoIndex);
   beam_.blank_moment.push_back(kNoIndex);
-  if (search_->has_phrases()) beam_.saved.push_back(0);
+  if (search_->has_phrases()) {
+    beam_.credit.push_back(0.0f);
+    beam_.saved.push_back(0);
+  }
   certain_.clear();
   segment_start_ = certain_end_ = frame_;
   offset_ = depth_ = 0.0;
@@ -410,7 +413,7 @@ size_t SearchState::bytes() const {
                             &new_total_, &ranks_}) {
     add(*array);
   }
-  add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(saved_), add(reached_), add(divided_);
+  add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(saved_), add(begun_), add(reached_), add(divided_);
   return bytes;
 }
 

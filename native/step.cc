@@ -1,6 +1,7 @@
 // One frame of the search: the inner loop.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "search.h"
 
@@ -28,20 +29,6 @@ void add_stays(size_t size, float blank, const float* __restrict total,
     new_total[i] = log_add(new_blank[i], new_nonblank[i]);
     ranks[i] = new_total[i] + outlook[i];
   }
-}
-
-// Below the threshold, or below all of those `saved` or not that fill the room already.
-float highest_bar(const std::vector<float>& scores, const std::vector<char>& saved, char which,
-                  float best, float threshold, size_t room) {
-  float lowest = -kLogZero;
-  size_t count = 0;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    if (saved[i] != which) continue;
-    lowest = std::min(lowest, scores[i]);
-    ++count;
-  }
-  const float bar = std::max(best - threshold, kImpossible);
-  return count >= room ? std::max(bar, lowest) : bar;
 }
 
 }  // namespace
@@ -77,7 +64,7 @@ void SearchState::step(const float* frame, const Vocabulary& vocabulary) {
   if (blank >= log_cutoff_) return step_blank(blank);
   select_symbols(frame);
   stay(frame);
-  find_bars(vocabulary);
+  Vocabulary::kHasPhrases ? find_bars_beside_phrases() : find_bar();
   extend(vocabulary);
   survive(vocabulary);
 }
@@ -163,24 +150,31 @@ void SearchState::stay(const float* frame) {
 }
 
 // The hypotheses that stay already rule out all extensions below this score.
-template <class Vocabulary>
-void SearchState::find_bars(const Vocabulary& vocabulary) {
-  const float threshold = search_->options().threshold;
+void SearchState::find_bar() {
+  const auto [lowest, highest] = std::minmax_element(ranks_.begin(), ranks_.end());
+  bar_ = std::max(*highest - search_->options().threshold, kImpossible);
+  if (ranks_.size() >= static_cast<size_t>(search_->options().beam)) bar_ = std::max(bar_, *lowest);
+}
+
+// The same with phrases, apart for what only credit may save.
+void SearchState::find_bars_beside_phrases() {
   const auto beam = static_cast<size_t>(search_->options().beam);
-  if constexpr (Vocabulary::kHasPhrases) {
-    sure_.resize(ranks_.size());
-    for (size_t i = 0; i < ranks_.size(); ++i) {
-      const float credit = vocabulary.credit(beam_.place[i]);
-      sure_[i] = is_out(i) ? kLogZero : ranks_[i] - credit;
+  sure_.resize(ranks_.size());
+  float best = kLogZero, lowest = -kLogZero, lowest_saved = -kLogZero;
+  size_t saved = 0;
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    sure_[i] = is_out(i) ? kLogZero : ranks_[i] - beam_.credit[i];
+    best = std::max(best, sure_[i]);
+    if (beam_.saved[i]) {
+      lowest_saved = std::min(lowest_saved, ranks_[i]);
+      ++saved;
+    } else {
+      lowest = std::min(lowest, sure_[i]);
     }
-    const float best = *std::max_element(sure_.begin(), sure_.end());
-    bar_ = highest_bar(sure_, beam_.saved, 0, best, threshold, beam);
-    phrase_bar_ = highest_bar(ranks_, beam_.saved, 1, best, threshold, phrase_room());
-  } else {
-    const auto [lowest, highest] = std::minmax_element(ranks_.begin(), ranks_.end());
-    bar_ = std::max(*highest - threshold, kImpossible);
-    if (ranks_.size() >= beam) bar_ = std::max(bar_, *lowest);
   }
+  bar_ = phrase_bar_ = std::max(best - search_->options().threshold, kImpossible);
+  if (ranks_.size() - saved >= beam) bar_ = std::max(bar_, lowest);
+  if (saved >= phrase_room()) phrase_bar_ = std::max(phrase_bar_, lowest_saved);
 }
 
 // Is hypothesis i, extended by the token, in the beam already? (stay() has counted that.)
@@ -199,7 +193,6 @@ void SearchState::extend(const Vocabulary& vocabulary) {
   const int space = search_->space();
   // Where every token is a word, each brings its beta at once.
   const float gain = space == kNoIndex ? search_->options().beta : 0.0f;
-  const float most = gain + vocabulary.rise();
   for (const Symbol& symbol : symbols_) {
     if (symbol.token == space) extend_by_word(vocabulary, symbol.log_prob);
   }
@@ -207,14 +200,20 @@ void SearchState::extend(const Vocabulary& vocabulary) {
   const Symbol* const end = begin + symbols_.size();
   for (size_t i = 0, size = beam_.size(); i < size; ++i) {
     const float before = beam_.total[i], blank = beam_.blank[i], language = beam_.language[i];
-    const float reach = before + beam_.outlook[i] + most;
     const int32_t last = beam_.token[i];
     const Place from = beam_.place[i];
+    const float reach = before + beam_.outlook[i] + gain;
+    const float sure_reach = reach - vocabulary.credit(from);
+    const float rise = vocabulary.may_gain(from) ? vocabulary.rise() : 0.0f;
     const float bar = bar_of(vocabulary, i);
     for (const Symbol* symbol = begin; symbol < end; ++symbol) {
-      if (reach + symbol->log_prob < bar) break;
+      if (reach + rise + symbol->log_prob < bar) break;
       const int32_t token = symbol->token;
       if (token == space || proposed(i, token)) continue;
+      if (reach + symbol->log_prob < bar_) {  // unless a phrase begins or goes on
+        const float credit = vocabulary.credit_after(from, token);
+        if (credit <= 0.0f || sure_reach + credit + symbol->log_prob < bar) continue;
+      }
       Place place;
       if (!vocabulary.spell(from, token, &place)) continue;
       const float total = (token == last ? blank : before) + symbol->log_prob;
@@ -229,7 +228,7 @@ void SearchState::extend(const Vocabulary& vocabulary) {
       }
       extensions_.push_back({total + outlook, total, complete, outlook, static_cast<int32_t>(i),
                              token, place, static_cast<int32_t>(reached_.size()) - 1,
-                             is_saved<Vocabulary>(i) && !paid});
+                             vocabulary.credit(place), is_saved<Vocabulary>(i) && !paid});
     }
   }
 }
@@ -290,7 +289,7 @@ void SearchState::extend_by_word(const Vocabulary& vocabulary, float log_prob) {
     if (total + outlook < bar_of(vocabulary, i, place, paid)) continue;
     extensions_.push_back({total + outlook, total, language, outlook, static_cast<int32_t>(i),
                            space, place, static_cast<int32_t>(reached_.size()) - 1,
-                           is_saved<Vocabulary>(i) && !paid});
+                           vocabulary.credit(place), is_saved<Vocabulary>(i) && !paid});
   }
 }
 
@@ -301,8 +300,8 @@ void SearchState::survive(const Vocabulary& vocabulary) {
   const size_t stays = ranks_.size();
   for (const Extension& extension : extensions_) ranks_.push_back(extension.score);
   survivors_.clear(ranks_.size());
-  if constexpr (Vocabulary::kHasPhrases) {
-    survive_beside_phrases(vocabulary, stays);
+  if (Vocabulary::kHasPhrases) {
+    survive_beside_phrases(stays);
   } else {
     survivors_.add(ranks_, score_needed(ranks_, options.threshold), beam);
   }
@@ -311,7 +310,12 @@ void SearchState::survive(const Vocabulary& vocabulary) {
     if (survivors_[i]) keep_entry(i);
   }
   for (size_t i = stays; i < ranks_.size(); ++i) {
-    if (survivors_[i]) add_entry(extensions_[i - stays], vocabulary);
+    if (!survivors_[i]) continue;
+    add_entry(extensions_[i - stays], vocabulary);
+    if (Vocabulary::kHasPhrases) {
+      next_.credit.push_back(extensions_[i - stays].credit);
+      next_.saved.push_back(saved_[i]);
+    }
   }
   for (const int32_t node : beam_.node) tree_[node].slot = kNoIndex;
   std::swap(beam_, next_);
@@ -322,28 +326,31 @@ void SearchState::survive(const Vocabulary& vocabulary) {
 // The beam goes to the best without the credit for what is only begun, so that phrases which are
 // not said change little. Those that only their credit saves have room of their own, and are lost
 // when their phrase breaks off.
-template <class Vocabulary>
-void SearchState::survive_beside_phrases(const Vocabulary& vocabulary, size_t stays) {
-  const SearchOptions& options = search_->options();
+void SearchState::survive_beside_phrases(size_t stays) {
   const size_t count = ranks_.size();
   sure_.resize(count);
   for (size_t i = stays; i < count; ++i) {
     const Extension& extension = extensions_[i - stays];
-    sure_[i] = extension.saved ? kLogZero : ranks_[i] - vocabulary.credit(extension.place);
+    sure_[i] = extension.saved ? kLogZero : ranks_[i] - extension.credit;
   }
-  const float needed = score_needed(sure_, options.threshold);
-  survivors_.add(sure_, needed, options.beam);
-  saved_.resize(count);
-  for (size_t i = 0; i < count; ++i) saved_[i] = !survivors_[i];
-  for (size_t i = 0; i < stays; ++i) {
-    if (saved_[i] && vocabulary.credit(beam_.place[i]) <= 0.0f) ranks_[i] = kLogZero;
+  const float needed = score_needed(sure_, search_->options().threshold);
+  survivors_.add(sure_, needed, search_->options().beam);
+  begun_.clear();
+  const auto consider = [&](size_t i, float credit) {
+    if (!survivors_[i] && credit > 0.0f && ranks_[i] >= needed) begun_.emplace_back(ranks_[i], i);
+  };
+  for (size_t i = 0; i < stays; ++i) consider(i, beam_.credit[i]);
+  for (size_t i = stays; i < count; ++i) consider(i, extensions_[i - stays].credit);
+  if (begun_.size() > phrase_room()) {
+    const auto room = begun_.begin() + static_cast<std::ptrdiff_t>(phrase_room());
+    std::nth_element(begun_.begin(), room, begun_.end(), std::greater<>());
+    begun_.erase(room, begun_.end());
   }
-  for (size_t i = stays; i < count; ++i) {
-    Extension& extension = extensions_[i - stays];
-    extension.saved = saved_[i];
-    if (saved_[i] && vocabulary.credit(extension.place) <= 0.0f) ranks_[i] = kLogZero;
+  saved_.assign(count, 0);
+  for (const auto& [score, i] : begun_) {
+    survivors_.add(i);
+    saved_[i] = 1;
   }
-  survivors_.add(ranks_, needed, phrase_room());
 }
 
 int32_t SearchState::add_moment(int32_t previous, float log_prob, float total) {
@@ -375,7 +382,10 @@ void SearchState::keep_entry(size_t i) {
   next_.node.push_back(beam_.node[i]);
   next_.token.push_back(beam_.token[i]);
   next_.place.push_back(beam_.place[i]);
-  if (search_->has_phrases()) next_.saved.push_back(saved_[i]);
+  if (search_->has_phrases()) {
+    next_.credit.push_back(beam_.credit[i]);
+    next_.saved.push_back(saved_[i]);
+  }
   next_.nonblank_moment.push_back(nonblank_moment);
   next_.blank_moment.push_back(moment_of(i));
 }
@@ -418,7 +428,6 @@ void SearchState::add_entry(const Extension& extension, const Vocabulary& vocabu
   next_.node.push_back(node);
   next_.token.push_back(extension.token);
   next_.place.push_back(extension.place);
-  if (search_->has_phrases()) next_.saved.push_back(extension.saved);
   next_.nonblank_moment.push_back(moment);
   next_.blank_moment.push_back(moment);
 }

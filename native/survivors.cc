@@ -12,7 +12,7 @@ void Survivors::add(const std::vector<float>& scores, float needed, size_t room)
   size_t able = 0;
   for (size_t i = 0; i < scores.size(); ++i) {  // without a branch that is hard to foresee
     sorted_[able] = scores[i];
-    able += scores[i] >= needed && !kept_[i];
+    able += scores[i] >= needed;
   }
   if (able == 0) return;
   size_t ties = able;  // room for those that just reach what is needed
@@ -25,10 +25,10 @@ void Survivors::add(const std::vector<float>& scores, float needed, size_t room)
   }
   for (size_t i = 0; i < scores.size(); ++i) {
     if (scores[i] == needed) {
-      if (kept_[i] || ties == 0) continue;
+      if (ties == 0) continue;
       --ties;
     }
-    kept_[i] |= scores[i] >= needed;
+    kept_[i] = scores[i] >= needed;
   }
 }
 

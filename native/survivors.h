@@ -9,8 +9,9 @@ namespace ds2 {
 class Survivors {
  public:
   // Marks those of `scores` that reach `needed`, and of these the best `room`; of equal ones the
-  // first. Those marked already stay so and take no room.
+  // first.
   void add(const std::vector<float>& scores, float needed, size_t room);
+  void add(size_t i) { kept_[i] = 1; }
   void clear(size_t count) { kept_.assign(count, 0); }
   bool operator[](size_t i) const { return kept_[i]; }
   size_t bytes() const { return kept_.capacity() + sorted_.capacity() * sizeof(float); }
