@@ -47,6 +47,7 @@ void Phrases::add(const int32_t* begin, const int32_t* end, float boost) {
     node = trie_.child(node, *token);
     Entry& entry = trie_[node];
     entry.inside_word = *token != space_;
+    if (!spaced() && token + 1 == end) break;  // paid at once
     const float share = static_cast<float>(token + 1 - begin) / static_cast<float>(end - begin);
     entry.credit = std::max(entry.credit, boost * share);
   }

@@ -203,7 +203,7 @@ void SearchState::extend(const Vocabulary& vocabulary) {
     const int32_t last = beam_.token[i];
     const Place from = beam_.place[i];
     const float reach = before + beam_.outlook[i] + gain;
-    const float sure_reach = reach - vocabulary.credit(from);
+    const float sure_reach = Vocabulary::kHasPhrases ? reach - beam_.credit[i] : reach;
     const float rise = vocabulary.may_gain(from) ? vocabulary.rise() : 0.0f;
     const float bar = bar_of(vocabulary, i);
     for (const Symbol* symbol = begin; symbol < end; ++symbol) {

@@ -33,7 +33,7 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 //   completes(place)          may the segment end here? Then end_gain(place) instead of word_gain
 //   credit(place)             the part of the outlook that phrases which are begun lend
 //   may_gain(place)           may a token lead to credit?
-//   credit_after(from, token) the credit that this one leads to
+//   credit_after(from, token) credit and token boost that this one leads to
 //   word_boost(place)         the part of word_gain that phrases which end here bring
 //   token_boost(place)        the same of token_gain
 //   kHasPhrases               some of these are not 0
@@ -189,7 +189,8 @@ struct WithPhrases {
   float credit(const Place& place) const { return phrases.credit(place.phrase); }
   bool may_gain(const Place& place) const { return place.phrase != Phrases::kOther; }
   float credit_after(const Place& from, int32_t token) const {
-    return phrases.credit(phrases.next(from.phrase, token));
+    const Place to{kOutside, phrases.next(from.phrase, token)};
+    return credit(to) + token_boost(to);
   }
   float word_boost(const Place& place) const { return phrases.paid(place.phrase); }
   float token_boost(const Place& to) const {
