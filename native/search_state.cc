@@ -367,11 +367,12 @@ std::vector<SearchState::Ending> SearchState::endings() {
   return merged;
 }
 
-// The same words may have been spelled in several ways, or stand for several unknown ones.
+// The same words may have been spelled in several ways, or stand for several unknown ones: what
+// all of these are worth together, with the times of the best.
 void SearchState::merge_texts(std::vector<Ending>* endings) const {
   struct Merged {
     Ending best;
-    float total;
+    float score;
   };
   std::map<std::string, Merged> by_text;
   for (const Ending& one : *endings) {
@@ -379,15 +380,16 @@ void SearchState::merge_texts(std::vector<Ending>* endings) const {
     append_path(one.entry, one.last, true, &words);
     std::string text;
     for (const Word& word : words) text += word.text + ' ';
-    const auto [known, is_new] = by_text.emplace(text, Merged{one, one.total});
+    const auto score = static_cast<float>(one.score());
+    const auto [known, is_new] = by_text.emplace(text, Merged{one, score});
     if (is_new) continue;
     Merged& merged = known->second;
-    merged.total = log_add(merged.total, one.total);
+    merged.score = log_add(merged.score, score);
     if (one.score() > merged.best.score()) merged.best = one;
   }
   endings->clear();
   for (auto& [text, merged] : by_text) {
-    merged.best.total = merged.total;
+    merged.best.total = merged.score - merged.best.language;
     endings->push_back(merged.best);
   }
 }

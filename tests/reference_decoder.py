@@ -168,8 +168,7 @@ def ctc_prefixes(log_probs: np.ndarray, rules: Rules) -> dict[Prefix, float]:
 
 def score(ctc: dict[Prefix, float], rules: Rules) -> Scored:
     """Q of every complete sequence of words, the best first."""
-    log_probs: dict[Words, float] = defaultdict(lambda: -np.inf)
-    members: dict[Words, list[tuple[float, float]]] = defaultdict(list)
+    scores: dict[Words, float] = defaultdict(lambda: -np.inf)
     for prefix, log_prob in ctc.items():
         words = rules.read(prefix)
         gain = rules.gain(prefix, words)
@@ -178,10 +177,8 @@ def score(ctc: dict[Prefix, float], rules: Rules) -> Scored:
             if unknown:
                 gain = gain - rules.unknown * unknown if rules.unknown < np.inf else None
         if gain is not None and log_prob > -np.inf:
-            log_probs[words] = np.logaddexp(log_probs[words], log_prob)
-            members[words].append((log_prob + gain, gain))
-    # Of several spellings of the same words, the best has the say.
-    return sorted(((log_probs[w] + max(members[w])[1], w) for w in log_probs), reverse=True)
+            scores[words] = np.logaddexp(scores[words], log_prob + gain)
+    return sorted(((score, words) for words, score in scores.items()), reverse=True)
 
 
 def decode(log_probs: np.ndarray, rules: Rules) -> Scored:
