@@ -3,9 +3,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -225,9 +227,14 @@ py::list decode(const PySearch& self, const std::vector<py::array>& log_probs, i
   std::vector<Frames> frames;
   for (const py::array& one : log_probs) frames.emplace_back(one, self.search->token_count());
   std::vector<std::vector<Hypothesis>> results(frames.size());
+  std::vector<size_t> longest_first(frames.size());
+  std::iota(longest_first.begin(), longest_first.end(), size_t{0});
+  std::stable_sort(longest_first.begin(), longest_first.end(),
+                   [&](size_t a, size_t b) { return frames[a].count > frames[b].count; });
   {
     py::gil_scoped_release nogil;
-    parallel_for(frames.size(), pool, [&](size_t i) {
+    parallel_for(frames.size(), pool, [&](size_t at) {
+      const size_t i = longest_first[at];  // so that no thread is left alone with a long one
       frames[i].check();
       SearchState state(self.search);
       state.advance(frames[i].data, frames[i].count);

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_decoder import Arpa
 
-from ds2edge.decoder import DecodedWord, Decoder, Hypothesis, SearchOptions
+from ds2edge.decoder import DecodedWord, Decoder, Hypothesis, SearchOptions, advance_all
 from ds2edge.errors import DecoderError
 from ds2edge.text import TokenSet, english_characters
 
@@ -251,6 +251,48 @@ def test_threads_share_a_decoder() -> None:
     serial = [run(LANGUAGE, s, cuts) for s in segments]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda s: run(LANGUAGE, s, cuts), segments)) == serial
+
+
+@BOTH
+@pytest.mark.parametrize("threads", [1, 2, 9])
+def test_a_batch_is_as_one_by_one(decoder: Decoder, threads: int) -> None:
+    segments = [speech(seed, sentence(seed, 1 + 7 * seed % 50), TOKENS, 2.0) for seed in range(12)]
+    alone = []
+    for segment in segments:
+        state = decoder.start()
+        state.advance(segment)
+        alone.append(state.finish(3))
+    assert decoder.decode(segments, n=3, threads=threads) == alone
+    states = [decoder.start() for _ in segments]
+    for pieces in zip(*(np.array_split(s, 20) for s in segments), strict=True):
+        advance_all(states, pieces, threads=threads)
+    assert [state.finish(3) for state in states] == alone
+    assert decoder.decode([]) == []
+    advance_all([], [])
+
+
+def test_a_bad_batch_changes_no_stream() -> None:
+    good, bad = spelled("ab", TOKENS), np.full((2, len(TOKENS)), np.nan, np.float32)
+    states = [LANGUAGE.start() for _ in range(3)]
+    for blocks, message in [
+        ([good, good, bad], "is -?nan"),
+        ([good, good], "each of the 3 states, got 2"),
+        ([good, good, good[:, :2]], "got shape"),
+    ]:
+        with pytest.raises(DecoderError, match=message):
+            advance_all(states, blocks, threads=2)
+        assert [state.frames for state in states] == [0, 0, 0]
+    with pytest.raises(DecoderError, match="twice at once"):
+        advance_all([states[0], states[0]], [good, good])
+    for threads in (0, -1):
+        with pytest.raises(DecoderError, match="threads must be 1 or more"):
+            advance_all(states, [good] * 3, threads=threads)
+        with pytest.raises(DecoderError, match="threads must be 1 or more"):
+            LANGUAGE.decode([good], threads=threads)
+    with pytest.raises(DecoderError, match="is -?nan"):
+        LANGUAGE.decode([good, bad], threads=2)
+    advance_all(states, [good] * 3)
+    assert [state.finish()[0].text for state in states] == ["ab"] * 3
 
 
 def test_two_threads_in_one_state_are_refused() -> None:

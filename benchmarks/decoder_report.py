@@ -1,0 +1,201 @@
+"""What the decoder benchmark prints, draws and writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common import print_table
+from decoder_measure import TUNED_BEAM, Footprint, Outcome, Point, front, lowest
+
+OURS = "ds2edge"
+
+
+def print_outcome(outcome: Outcome, speed_aim: float, memory_aim: float) -> None:
+    """Everything about one problem, as tables."""
+    problem = outcome.problem
+    tested = f"{len(problem.test.wanted)} utterances, {problem.test.seconds:.0f} s"
+    print(f"\n## {problem.name} ({tested}; tuned on {problem.tune.seconds:.0f} s)\n")
+    for name, reason in outcome.skipped.items():
+        print(f"{name} cannot: {reason}\n")
+    print(f"Settings tried at beam {TUNED_BEAM}, and the best on the tuning split:\n")
+    print_grids(outcome)
+    print(f"\nms of CPU for a second of audio / {problem.measure} %, each at its best setting:\n")
+    print_beams(outcome)
+    print("\nThe fronts at each beam, on the test split:\n")
+    print_fronts(outcome)
+    print_footprints(outcome, memory_aim)
+    print()
+    for line in headlines(outcome, speed_aim):
+        print(line)
+
+
+def print_grids(outcome: Outcome) -> None:
+    """How many settings each decoder had, what they were, and which was best."""
+    rows = []
+    for name in decoders(outcome.tuned):
+        points = [p for p in outcome.tuned if p.decoder == name]
+        best = lowest(points)
+        rows.append([name, f"{len(points)}", f"{best.error_rate:.2f}", describe(best.setting)])
+        for key in best.setting:
+            tried = sorted({p.setting[key] for p in points if key in p.setting})
+            rows.append(["", "", "", f"  {key}: {', '.join(f'{value:g}' for value in tried)}"])
+    print_table(["decoder", "settings", f"{outcome.problem.measure} %", "best, and tried"], rows)
+
+
+def print_beams(outcome: Outcome) -> None:
+    """One row a decoder, one column a beam."""
+    beams = sorted({p.beam for p in outcome.tested})
+    rows = []
+    for name in decoders(outcome.tested):
+        chosen = lowest([p for p in outcome.tuned if p.decoder == name]).setting
+        row = [name]
+        for beam in beams:
+            found = [
+                p
+                for p in outcome.tested
+                if (p.decoder, p.beam) == (name, beam) and p.setting == chosen
+            ]
+            row.append(f"{found[0].milliseconds:.3f} / {found[0].error_rate:.2f}" if found else "-")
+        rows.append(row)
+    print_table(["decoder", *(f"beam {beam}" for beam in beams)], rows)
+
+
+def print_fronts(outcome: Outcome) -> None:
+    """Every setting that was tested and that no other of its decoder and beam beats."""
+    rows = []
+    for name in decoders(outcome.tested):
+        for beam in sorted({p.beam for p in outcome.tested}):
+            points = [p for p in outcome.tested if (p.decoder, p.beam) == (name, beam)]
+            for p in front(points):
+                figures = f"{p.milliseconds:.3f}", f"{p.error_rate:.2f}"
+                rows.append([name, f"{beam}", *figures, describe(p.setting)])
+    print_table(["decoder", "beam", "ms/s", f"{outcome.problem.measure} %", "setting"], rows)
+
+
+def print_footprints(outcome: Outcome, aim: float) -> None:
+    """Loading and memory, beside the aim."""
+    ours = outcome.footprints.get(OURS)
+    rows = []
+    for name, needed in outcome.footprints.items():
+        figures = f"{needed.load_seconds:.3f}", f"{needed.loaded:.1f}", f"{needed.decoded:.1f}"
+        share = ""
+        if ours and name != OURS and needed.decoded > 0:
+            share = f"x {ours.decoded / needed.decoded:.2f} (aim: below {aim:g})"
+        rows.append([name, *figures, share])
+    header = ["decoder", "load s", "MB loaded", "MB after decoding", "ds2edge's share"]
+    print(f"\nIn a fresh process, imports not counted, beam {TUNED_BEAM}:\n")
+    print_table(header, rows)
+
+
+def headlines(outcome: Outcome, aim: float) -> list[str]:
+    """How much faster ds2edge is at the tuned beam, in words."""
+    points = [p for p in outcome.tested if p.beam == TUNED_BEAM]
+    mine = [p for p in points if p.decoder == OURS]
+    peers = [p for p in points if p.decoder != OURS]
+    if not mine or not peers:
+        return ["no comparison: ds2edge or all peers are missing"]
+    ours, measure = lowest(mine), outcome.problem.measure
+    lines = [f"At beam {TUNED_BEAM} ds2edge's best: {show(ours, measure)}"]
+    as_good = [p for p in peers if p.error_rate <= ours.error_rate]
+    if as_good:
+        lines.append(ratio("fastest peer that is as good", ours, fastest(as_good), measure, aim))
+    else:
+        lines.append(f"  no peer reaches this {measure} at this beam with any setting")
+        wider = [p for p in outcome.tested if p.decoder != OURS and p.error_rate <= ours.error_rate]
+        if wider:
+            lines.append(ratio("fastest as good at any beam", ours, fastest(wider), measure, aim))
+    for name in decoders(peers):
+        best = lowest([p for p in peers if p.decoder == name])
+        lines.append(ratio(f"{name} at its best", ours, best, measure, aim))
+        same = [p for p in mine if p.error_rate <= best.error_rate]
+        if same and fastest(same) != ours:
+            title = f"{name} at its best, ds2edge as good"
+            lines.append(ratio(title, fastest(same), best, measure, aim))
+    return lines
+
+
+def ratio(title: str, ours: Point, peer: Point, measure: str, aim: float) -> str:
+    """A peer's time over ours, beside the aim."""
+    times = peer.milliseconds / ours.milliseconds
+    ours_said = f"{ours.milliseconds:.3f} ms/s, {measure} {ours.error_rate:.2f} %"
+    return f"  {title}: {show(peer, measure)}: ds2edge ({ours_said}) x {times:.1f} (aim {aim:g})"
+
+
+def show(point: Point, measure: str) -> str:
+    """A point in words."""
+    return (
+        f"{point.decoder} beam {point.beam}, {point.milliseconds:.3f} ms/s, "
+        f"{measure} {point.error_rate:.2f} %, {describe(point.setting)}"
+    )
+
+
+def fastest(points: Sequence[Point]) -> Point:
+    """The point of least time."""
+    return min(points, key=lambda p: p.milliseconds)
+
+
+def describe(setting: Any) -> str:
+    """A setting on one line."""
+    return " ".join(f"{name}={value:g}" for name, value in setting.items())
+
+
+def decoders(points: Sequence[Point]) -> list[str]:
+    """The decoders' names in order."""
+    return list(dict.fromkeys(p.decoder for p in points))
+
+
+def write_json(outcomes: Sequence[Outcome], path: Path) -> None:
+    """All points and footprints, for other programs."""
+    path.write_text(json.dumps([_plain(o) for o in outcomes], indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    footprints: dict[str, Footprint] = outcome.footprints
+    return {
+        "problem": outcome.problem.name,
+        "measure": outcome.problem.measure,
+        "tune_seconds": outcome.problem.tune.seconds,
+        "test_seconds": outcome.problem.test.seconds,
+        "tuned": [asdict(p) for p in outcome.tuned],
+        "tested": [asdict(p) for p in outcome.tested],
+        "footprints": {name: asdict(needed) for name, needed in footprints.items()},
+        "skipped": outcome.skipped,
+    }
+
+
+def plot(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Error rate against speed: one panel a problem, one curve a decoder."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        1, len(outcomes), figsize=(5.5 * len(outcomes), 4.5), squeeze=False, layout="constrained"
+    )
+    for panel, outcome in zip(axes[0], outcomes, strict=True):
+        for name in decoders(outcome.tested):
+            points = [p for p in outcome.tested if p.decoder == name]
+            best = front(points)
+            line = panel.plot(
+                [p.milliseconds for p in best], [p.error_rate for p in best], "-", label=name
+            )
+            panel.plot(
+                [p.milliseconds for p in points],
+                [p.error_rate for p in points],
+                ".",
+                color=line[0].get_color(),
+                alpha=0.4,
+            )
+        panel.set_xscale("log")
+        panel.set_xlabel("ms of CPU for a second of audio")
+        panel.set_ylabel(f"{outcome.problem.measure} %")
+        panel.set_title(outcome.problem.name)
+        panel.grid(True, which="both", alpha=0.3)
+        panel.legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
