@@ -196,7 +196,7 @@ class SearchState {
     double score() const { return double{total} + language; }
   };
 
-  // step.cc: one frame
+  // frame.cc, step.cc: one frame
   template <class Vocabulary> void step(const float* frame, const Vocabulary& vocabulary);
   const float* divide_by_prior(const float* frame);
   void step_blank(float log_prob);
@@ -224,7 +224,7 @@ class SearchState {
   void add_entry(const Extension& extension, const Vocabulary& vocabulary);
   bool proposed(size_t i, int32_t token) const;
 
-  // search_state.cc: segments, certain words, results
+  // search_state.cc: segments, certain words; results.cc: words and endings
   void begin_segment();
   void settle();
   void renormalise();

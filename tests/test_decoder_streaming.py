@@ -289,7 +289,7 @@ def test_a_bad_batch_changes_no_stream() -> None:
             advance_all(states, [good] * 3, threads=threads)
         with pytest.raises(DecoderError, match="threads must be 1 or more"):
             LANGUAGE.decode([good], threads=threads)
-    with pytest.raises(DecoderError, match="is -?nan"):
+    with pytest.raises(DecoderError, match=r"is -?nan"):
         LANGUAGE.decode([good, bad], threads=2)
     advance_all(states, [good] * 3)
     assert [state.finish()[0].text for state in states] == ["ab"] * 3
