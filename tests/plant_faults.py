@@ -41,6 +41,7 @@ class Fault:
 STREAM, CONVERT, AUDIO = "tests/test_stream.py", "tests/test_convert.py", "tests/test_audio.py"
 DECODER = (
     "tests/test_decoder.py",
+    "tests/test_decoder_modes.py",
     "tests/test_decoder_streaming.py",
     "tests/test_language_model.py",
 )
@@ -78,8 +79,8 @@ FAULTS = (
     Fault(
         "blank collapsed wrongly",
         "native/step.cc",
-        "const float total = (repeats ? beam_.blank[i] : beam_.total[i]) + symbol.log_prob;",
-        "const float total = beam_.total[i] + symbol.log_prob;",
+        "const float total = (token == last ? blank : before) + symbol->log_prob;",
+        "const float total = before + symbol->log_prob;",
         DECODER,
     ),
     Fault(
@@ -91,7 +92,7 @@ FAULTS = (
     ),
     Fault(
         "language model score dropped",
-        "native/step.cc",
+        "native/search.h",
         "    prefix.word_language += search_->alpha() * search_->language_model().score(\n",
         "    prefix.word_language += 0.0f * search_->language_model().score(\n",
         DECODER,
@@ -102,6 +103,48 @@ FAULTS = (
         "constexpr float kLn10 = 2.302585092994046f;",
         "constexpr float kLn10 = 1.0f;",
         DECODER,
+    ),
+    Fault(
+        "boost kept when a phrase breaks off",
+        "native/vocabulary.h",
+        "float word_boost(const Place& place) const { return phrases.paid(place.phrase); }",
+        "float word_boost(const Place& place) const { return phrases.credit(place.phrase); }",
+        DECODER,
+    ),
+    Fault(
+        "unknown words for nothing",
+        "native/vocabulary.h",
+        "float word_gain(const Place& place) const { return knows(place) ? 0.0f : -cost; }",
+        "float word_gain(const Place&) const { return 0.0f; }",
+        DECODER,
+    ),
+    Fault(
+        "label prior not normalised",
+        "native/frame.cc",
+        "  highest += std::log(sum);\n",
+        "",
+        DECODER,
+    ),
+    Fault(
+        "damaged language model not refused",
+        "native/language_model.cc",
+        "    check_kenlm_file(path);\n",
+        "",
+        ("tests/test_language_model_damage.py",),
+    ),
+    Fault(
+        "delay not taken off",
+        "ds2edge/transcriber.py",
+        "            return min(max(first, first + frame * step - delay), last)\n",
+        "            return min(max(first, first + frame * step), last)\n",
+        ("tests/test_bundle.py", "-k", "times"),
+    ),
+    Fault(
+        "fitted confidence not used",
+        "ds2edge/pipeline.py",
+        '        confidence=bundle.manifest.confidence.get("language_model"),\n',
+        "",
+        ("tests/test_bundle.py", "-k", "confidences"),
     ),
     Fault(
         "stale state between streams",
@@ -190,10 +233,10 @@ def build_native(source: Path, build: Path) -> Path:
 
     mirror = build / "source"  # one place for all faults, so that CMake sees what changed
     mirror.mkdir(parents=True, exist_ok=True)
-    for path in [source / "CMakeLists.txt", *(source / "native").iterdir()]:
+    for path in [source / "CMakeLists.txt", *filter(Path.is_file, source.glob("native/**/*"))]:
         copy = mirror / path.relative_to(source)
         if not copy.exists() or copy.read_bytes() != path.read_bytes():
-            copy.parent.mkdir(exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     settings = [
         f"-DPython_EXECUTABLE={sys.executable}",
