@@ -333,11 +333,14 @@ def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
 def _to_words(words: Iterable[_native.Word], tokens: TokenSet) -> tuple[DecodedWord, ...]:
     return tuple(
         DecodedWord(
-            *plain,
-            tokens=tuple(DecodedToken(tokens.tokens[token], frame) for token, frame in spelling),
-            evidence=Evidence(*evidence),
+            text,
+            start_frame,
+            end_frame,
+            confidence,
+            tuple(DecodedToken(tokens.tokens[token], frame) for token, frame in spelling),
+            Evidence(*evidence),
         )
-        for *plain, spelling, evidence in words
+        for text, start_frame, end_frame, confidence, spelling, evidence in words
     )
 
 

@@ -13,14 +13,7 @@ Phrases::Phrases(const std::vector<Phrase>& phrases, const Speller& speller)
   for (const Phrase& phrase : phrases) {
     const auto item = static_cast<uint32_t>(spellings.size());
     const auto begin = static_cast<uint32_t>(tokens.size());
-    const std::string_view stopped = speller_.spell_phrase(phrase.text, &tokens);
-    if (!stopped.empty()) {
-      throw std::invalid_argument("the phrase " + quoted(phrase.text) + " has " + quoted(stopped) +
-                                  ", which is not a token; normalise the phrase");
-    }
-    if (tokens.size() == begin) {
-      throw std::invalid_argument("the phrase " + quoted(phrase.text) + " has no words");
-    }
+    speller_.spell_phrase(phrase.text, &tokens);
     if (!std::isfinite(phrase.boost)) {
       throw std::invalid_argument("the boost of the phrase " + quoted(phrase.text) +
                                   " must be a finite number, got " + std::to_string(phrase.boost));

@@ -94,17 +94,21 @@ std::string_view Speller::spell_longest(std::string_view word,
   return {};
 }
 
-std::string_view Speller::spell_phrase(std::string_view phrase,
-                                       std::vector<int32_t>* spelling) const {
+void Speller::spell_phrase(std::string_view phrase, std::vector<int32_t>* spelling) const {
   const size_t before = spelling->size();
-  while (!phrase.empty()) {
-    const size_t end = std::min(phrase.find(' '), phrase.size());
+  for (std::string_view rest = phrase; !rest.empty();) {
+    const size_t end = std::min(rest.find(' '), rest.size());
     if (end > 0 && spelling->size() > before && space_ != kNoIndex) spelling->push_back(space_);
-    const std::string_view stopped = spell(phrase.substr(0, end), spelling);
-    if (!stopped.empty()) return stopped;
-    phrase.remove_prefix(std::min(end + 1, phrase.size()));
+    const std::string_view stopped = spell(rest.substr(0, end), spelling);
+    if (!stopped.empty()) {
+      throw std::invalid_argument("the phrase " + quoted(phrase) + " has " + quoted(stopped) +
+                                  ", which is not a token; normalise the phrase");
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  return {};
+  if (spelling->size() == before) {
+    throw std::invalid_argument("the phrase " + quoted(phrase) + " has no words");
+  }
 }
 
 }  // namespace ds2

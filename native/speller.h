@@ -21,9 +21,10 @@ class Speller {
 
   // Appends the spelling of `word`; returns the first character that stops it, or nothing.
   std::string_view spell(std::string_view word, std::vector<int32_t>* spelling) const;
-  // The same for words with spaces between them, which become the space token, or nothing where
-  // there is none.
-  std::string_view spell_phrase(std::string_view phrase, std::vector<int32_t>* spelling) const;
+  // Appends the spelling of words with spaces between them, which become the space token, or
+  // nothing where there is none. Throws std::invalid_argument where there are no words, or one that
+  // cannot be spelled.
+  void spell_phrase(std::string_view phrase, std::vector<int32_t>* spelling) const;
 
   // Is every token one character?
   bool is_plain() const { return plain_; }
