@@ -1,8 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# text, start frame, end frame (exclusive), confidence, (token, frame) for each token, evidence
-Word = tuple[str, int, int, float, tuple[tuple[int, int], ...], tuple[float, ...]]
+# text, start frame, end frame (exclusive), confidence, text and frames of each token, evidence
+Word = tuple[str, int, int, float, tuple[tuple[str, int, int], ...], tuple[float, ...]]
 Hypothesis = tuple[float, list[Word]]
 
 class Speller:

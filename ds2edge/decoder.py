@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +74,7 @@ class SearchOptions:
         return {name: value for name, value in vars(self).items() if math.isfinite(value)}
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known about a word besides its score; logarithms are natural."""
 
     letters: float  # its tokens
@@ -107,28 +106,36 @@ class Confidence:
                 raise DecoderError(f"confidence: {name} must be a finite number, got {weight}")
 
 
-@dataclass(frozen=True)
-class DecodedToken:
+class DecodedToken(NamedTuple):
     """One token of a word."""
 
     text: str
-    frame: int  # where it is likeliest, from the state's first frame
+    start_frame: int  # where it is likeliest, from the state's first frame
+    end_frame: int  # after it is over and, within 4 frames, another is heard
 
 
-@dataclass(frozen=True)
-class DecodedWord:
+class DecodedWord(NamedTuple):
     """One word and the frames in which it was spoken."""
 
     text: str
     start_frame: int  # where its first token is likeliest, from the state's first frame
-    end_frame: int  # after its last token is over and, within 4 frames, another is heard
+    end_frame: int  # where its last token ends
     confidence: float  # 0..1; without a fit the geometric mean of its tokens' probabilities
-    tokens: tuple[DecodedToken, ...]
-    evidence: Evidence  # that the confidence comes from
+    spelling: tuple[tuple[str, int, int], ...]  # of `tokens`
+    measured: tuple[float, ...]  # of `evidence`
+
+    @property
+    def tokens(self) -> tuple[DecodedToken, ...]:
+        """That it is spelled with."""
+        return tuple(DecodedToken(*token) for token in self.spelling)
+
+    @property
+    def evidence(self) -> Evidence:
+        """That the confidence comes from."""
+        return Evidence(*self.measured)
 
 
-@dataclass(frozen=True)
-class Hypothesis:
+class Hypothesis(NamedTuple):
     """One reading of a segment."""
 
     score: float  # of the whole segment, words committed earlier included
@@ -248,7 +255,7 @@ class Decoder:
 
     def start(self) -> DecoderState:
         """The state of a new stream."""
-        return DecoderState(self._search.start(), self.tokens)
+        return DecoderState(self._search.start())
 
     def decode(
         self, log_probs: Sequence[LogProbs], *, n: int = 1, threads: int = 1
@@ -263,16 +270,15 @@ class Decoder:
         """
         with _decoder_errors():
             found = self._search.decode(list(log_probs), n, threads)
-        return [_to_hypotheses(one, self.tokens) for one in found]
+        return [_to_hypotheses(one) for one in found]
 
 
 class DecoderState:
     """The hypotheses of one stream. How frames are cut into calls changes nothing."""
 
-    def __init__(self, state: _native.SearchState, tokens: TokenSet) -> None:
+    def __init__(self, state: _native.SearchState) -> None:
         """Use `Decoder.start`."""
         self._state = state
-        self._tokens = tokens
 
     def advance(self, log_probs: LogProbs) -> None:
         """Consume frames; shape = (frames, tokens), natural logarithms."""
@@ -282,18 +288,18 @@ class DecoderState:
     def commit(self) -> tuple[DecodedWord, ...]:
         """Words that became certain since the last call; they never change again."""
         with _decoder_errors():
-            return _to_words(self._state.commit(), self._tokens)
+            return _to_words(self._state.commit())
 
     def words(self) -> tuple[DecodedWord, ...]:
         """Words of the best hypothesis not yet committed; the last may be unfinished."""
         with _decoder_errors():
-            return _to_words(self._state.words(), self._tokens)
+            return _to_words(self._state.words())
 
     def finish(self, n: int = 1) -> tuple[Hypothesis, ...]:
         """End the segment: the best `n` hypotheses, the best first. A new segment begins."""
         with _decoder_errors():
             found = self._state.finish(n)
-        return _to_hypotheses(found, self._tokens)
+        return _to_hypotheses(found)
 
     @property
     def frames(self) -> int:
@@ -330,21 +336,9 @@ def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
     return " ".join(tokens.decode(collapse(best)).split())
 
 
-def _to_words(words: Iterable[_native.Word], tokens: TokenSet) -> tuple[DecodedWord, ...]:
-    return tuple(
-        DecodedWord(
-            text,
-            start_frame,
-            end_frame,
-            confidence,
-            tuple(DecodedToken(tokens.tokens[token], frame) for token, frame in spelling),
-            Evidence(*evidence),
-        )
-        for text, start_frame, end_frame, confidence, spelling, evidence in words
-    )
+def _to_words(words: Iterable[_native.Word]) -> tuple[DecodedWord, ...]:
+    return tuple(map(DecodedWord._make, words))
 
 
-def _to_hypotheses(
-    found: Iterable[tuple[float, list[_native.Word]]], tokens: TokenSet
-) -> tuple[Hypothesis, ...]:
-    return tuple(Hypothesis(score, _to_words(words, tokens)) for score, words in found)
+def _to_hypotheses(found: Iterable[_native.Hypothesis]) -> tuple[Hypothesis, ...]:
+    return tuple(Hypothesis(score, _to_words(words)) for score, words in found)

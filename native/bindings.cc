@@ -76,7 +76,8 @@ struct PySearch {
 py::tuple to_python(const Word& word) {
   py::tuple tokens(word.tokens.size());
   for (size_t i = 0; i < word.tokens.size(); ++i) {
-    tokens[i] = py::make_tuple(word.tokens[i].token, word.tokens[i].frame);
+    const Token& token = word.tokens[i];
+    tokens[i] = py::make_tuple(token.text, token.start_frame, token.end_frame);
   }
   const Evidence& evidence = word.evidence;
   return py::make_tuple(word.text, word.start_frame, word.end_frame, word.confidence, tokens,
@@ -156,7 +157,7 @@ class PyState {
     }
     const size_t pool = checked("threads", threads);
     py::gil_scoped_release nogil;
-    parallel_for(states.size(), pool, [&](size_t i) { frames[i].check(); });
+    for (const Frames& block : frames) block.check();
     parallel_for(states.size(), pool,
                  [&](size_t i) { states[i]->state_.advance(frames[i].data, frames[i].count); });
   }

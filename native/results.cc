@@ -65,7 +65,7 @@ const SearchState::Step* SearchState::find_unknown(const Step* begin, const Step
   return known ? begin : end;
 }
 
-// A word and, where there is one, the step after it, before `stop`.
+// A word, not before frame `floor`. Its hypothesis goes on, maybe, until `stop`.
 Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
                          int64_t floor) const {
   Word word;
@@ -74,16 +74,18 @@ Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
   evidence.deficit = end < stop ? tree_.moment(end->moment).deficit : 0.0f;
   for (const Step* step = begin; step < end; ++step) {
     const Moment& moment = tree_.moment(step->moment);
-    const int32_t token = tree_[step->node].token;
-    word.text += search_->tokens()[token];
-    word.tokens.push_back({token, segment_start_ + moment.frame});
+    const std::string& text = search_->tokens()[tree_[step->node].token];
+    // Where what was certain before ends late, words may crowd at the end of the stream.
+    const int64_t first = std::min(std::max(segment_start_ + moment.frame, floor), frame_);
+    floor = std::min(std::max(segment_start_ + end_frame(begin, step, stop), first + 1), frame_);
+    word.text += text;
+    word.tokens.push_back({text, first, floor});
     log_prob += std::min(moment.log_prob, 0.0f);
     evidence.deficit += moment.deficit;
   }
   const auto count = static_cast<float>(end - begin);
-  // Words that crowd at the end of the stream are left without a frame of their own.
-  word.start_frame = std::min(std::max(word.tokens.front().frame, floor), frame_);
-  word.end_frame = std::min(std::max(end_frame(begin, end), word.start_frame + 1), frame_);
+  word.start_frame = word.tokens.front().start_frame;
+  word.end_frame = word.tokens.back().end_frame;
   evidence.letters = count;
   evidence.pace = static_cast<float>(word.end_frame - word.start_frame) / count;
   evidence.language = language_of(begin, end, stop);
@@ -96,16 +98,18 @@ Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
   return word;
 }
 
-// The frame after a word, from the state's first frame.
-int64_t SearchState::end_frame(const Step* begin, const Step* end) const {
-  const Step* last = end - 1;
-  const int32_t token = tree_[last->node].token;
-  int32_t frame = tree_.moment(last->moment).frame;
-  if (last > begin) {
-    const bool repeats = token == tree_[(last - 1)->node].token;
-    frame = heard_.end_of(token, tree_.moment((last - 1)->moment).frame + (repeats ? 2 : 1), frame);
+// The frame after a token of a word that starts at `begin`.
+int32_t SearchState::end_frame(const Step* begin, const Step* step, const Step* stop) const {
+  const int32_t token = tree_[step->node].token;
+  int32_t frame = tree_.moment(step->moment).frame;
+  if (step > begin) {
+    const bool repeats = token == tree_[step[-1].node].token;
+    frame = heard_.end_of(token, tree_.moment(step[-1].moment).frame + (repeats ? 2 : 1), frame);
   }
-  return segment_start_ + frame + 1 + heard_.quiet_after(token, frame);
+  const Step* next = step + 1;
+  while (next < stop && tree_[next->node].token == search_->space()) ++next;
+  const int32_t limit = next < stop ? tree_.moment(next->moment).frame : now();
+  return std::min(frame + 1 + heard_.quiet_after(token, frame), limit);
 }
 
 // log p(word | words before), as far as the language model was asked.

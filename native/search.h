@@ -32,14 +32,15 @@ struct SearchOptions {
 };
 
 struct Token {
-  int32_t token;
-  int64_t frame;  // where it is likeliest
+  std::string text;
+  int64_t start_frame;  // where it is likeliest
+  int64_t end_frame;    // where it is over and, soon after, another token is heard
 };
 
 struct Word {
   std::string text;
   int64_t start_frame;  // where its first token is likeliest
-  int64_t end_frame;    // where its last token is over and, soon after, another is heard
+  int64_t end_frame;    // where its last token ends
   float confidence;     // 0..1; without a fit the geometric mean of its tokens' probabilities
   Evidence evidence;    // what the confidence is made of
   std::vector<Token> tokens;
@@ -247,7 +248,7 @@ class SearchState {
   void append_path(size_t entry, int32_t last, bool over, std::vector<Word>* words) const;
   std::vector<Step> path(size_t entry) const;
   Word spoken(const Step* begin, const Step* end, const Step* stop, int64_t floor) const;
-  int64_t end_frame(const Step* begin, const Step* end) const;
+  int32_t end_frame(const Step* begin, const Step* step, const Step* stop) const;
   float language_of(const Step* begin, const Step* end, const Step* stop) const;
   const Step* find_unknown(const Step* begin, const Step* stop, bool over) const;
   std::vector<Ending> endings();

@@ -297,6 +297,8 @@ def test_ctrl_c_is_one_line_and_exit_code_130():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "FAKE_DELAY": "0.1"},
+        # What runs in the background ignores the signal, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

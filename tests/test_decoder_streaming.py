@@ -93,7 +93,7 @@ def test_words_have_frames_and_confidence() -> None:
     # Nothing else is heard within four frames; the second word ends with the recording.
     assert (first.text, first.start_frame, first.end_frame) == ("a", 3, 8)
     assert (second.text, second.start_frame, second.end_frame) == ("ab", 10, 13)
-    assert [(token.text, token.frame) for token in second.tokens] == [("a", 10), ("b", 11)]
+    assert second.tokens == (("a", 10, 11), ("b", 11, 13))
     assert first.confidence == pytest.approx(0.9, abs=1e-5)
     state.advance(spelled("_a", TOKENS, certainty=0.9))  # frames go on counting
     (word,) = state.finish()[0].words
@@ -127,8 +127,12 @@ def test_words_are_in_order_and_do_not_overlap(decoder: Decoder, noise: float) -
         end = 0
         for word in committed + hypotheses[0].words:
             assert end <= word.start_frame <= word.end_frame <= frames
+            for token in word.tokens:
+                assert end <= token.start_frame <= token.end_frame
+                end = token.end_frame
+            assert word.start_frame == word.tokens[0].start_frame
+            assert word.end_frame == end
             assert 0.0 <= word.confidence <= 1.0
-            end = word.end_frame
 
 
 def test_peaks_are_the_spoken_frames() -> None:
@@ -200,15 +204,14 @@ def test_finish_starts_afresh() -> None:
 
 def shift(hypothesis: Hypothesis, frames: int) -> Hypothesis:
     words = tuple(
-        replace(
-            word,
+        word._replace(
             start_frame=word.start_frame + frames,
             end_frame=word.end_frame + frames,
-            tokens=tuple(replace(token, frame=token.frame + frames) for token in word.tokens),
+            spelling=tuple((t.text, t.start_frame + frames, t.end_frame + frames) for t in word.tokens),
         )
         for word in hypothesis.words
     )
-    return replace(hypothesis, words=words)
+    return hypothesis._replace(words=words)
 
 
 def test_score_counts_committed_words() -> None:

@@ -6,7 +6,6 @@ The confidence of a word is 1 / (1 + exp(-(bias + weights @ features))); native/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,7 +38,7 @@ def fit_decoder(
     evidence: list[tuple[float, ...]] = []
     correct: list[bool] = []
     for text, (best, *_) in zip(wanted, decoder.decode(blocks), strict=True):
-        evidence += [astuple(word.evidence) for word in best.words]
+        evidence += [word.evidence for word in best.words]
         correct += correct_words(text.split(), [word.text for word in best.words])
     if min(sum(correct), len(correct) - sum(correct)) < LEAST_WORDS:
         return None

@@ -138,10 +138,17 @@ std::vector<float> make_frames(Input* in, size_t tokens) {
 void check_words(const std::vector<Word>& words, int64_t* end, int64_t frames) {
   for (const Word& word : words) {
     fuzz::expect(!word.text.empty(), "words with letters");
-    fuzz::expect(word.start_frame >= *end && word.end_frame > word.start_frame, "times in order");
-    fuzz::expect(word.end_frame <= frames, "times within the stream");
     fuzz::expect(word.confidence >= 0.0f && word.confidence <= 1.0f, "confidences from 0 to 1");
-    *end = word.end_frame;
+    fuzz::expect(!word.tokens.empty() && word.start_frame == word.tokens[0].start_frame &&
+                     word.end_frame == word.tokens.back().end_frame,
+                 "words as long as their tokens");
+    for (const Token& token : word.tokens) {
+      fuzz::expect(token.start_frame >= *end && token.end_frame >= token.start_frame &&
+                       (token.end_frame > token.start_frame || token.end_frame == frames),
+                   "times in order");
+      *end = token.end_frame;
+    }
+    fuzz::expect(*end <= frames, "times within the stream");
   }
 }
 
