@@ -207,7 +207,9 @@ def shift(hypothesis: Hypothesis, frames: int) -> Hypothesis:
         word._replace(
             start_frame=word.start_frame + frames,
             end_frame=word.end_frame + frames,
-            spelling=tuple((t.text, t.start_frame + frames, t.end_frame + frames) for t in word.tokens),
+            spelling=tuple(
+                (text, start + frames, end + frames) for text, start, end in word.spelling
+            ),
         )
         for word in hypothesis.words
     )
