@@ -19,7 +19,7 @@ from ds2edge.progress import track
 
 TUNED_BEAM = 64
 FOOTPRINT_SECONDS = 30.0
-FRONT_SIZE = 8  # settings of a decoder that are tested at every beam
+FRONT_SIZE = 16  # settings of a decoder that are tested at every beam
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,22 @@ def spread(points: Sequence[Point], count: int) -> list[Point]:
     return [points[place] for place in sorted(places)]
 
 
+def worth_testing(points: Sequence[Point], tuned: Sequence[Point]) -> list[Point]:
+    """The front of one decoder, and its points that match the best of each decoder."""
+    found = spread(front(points), FRONT_SIZE)
+    for name in {p.decoder for p in tuned}:
+        match = as_good(points, lowest([p for p in tuned if p.decoder == name]))
+        if match and match not in found:
+            found.append(match)
+    return found
+
+
+def as_good(points: Iterable[Point], aim: Point) -> Point | None:
+    """The fastest point of no more error than `aim`."""
+    able = [p for p in points if p.error_rate <= aim.error_rate]
+    return min(able, key=lambda p: p.milliseconds) if able else None
+
+
 def test(
     outcome: Outcome, engines: dict[str, Engine], beams: Sequence[int], rounds: int, patience: float
 ) -> None:
@@ -146,7 +162,7 @@ def test(
     chosen = [
         (name, point.setting)
         for name in engines
-        for point in spread(front(p for p in outcome.tuned if p.decoder == name), FRONT_SIZE)
+        for point in worth_testing([p for p in outcome.tuned if p.decoder == name], outcome.tuned)
     ]
     slow: set[int] = set()
     for beam in sorted(beams):

@@ -52,7 +52,7 @@ class Engine(Protocol):
 def weights_of(problem: Problem) -> Sequence[Weights]:
     """The alphas and betas to try."""
     if not problem.language_model:
-        return ((0.0, 0.0),)
+        return tuple(itertools.product((0.0,), (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0)))
     return CHARACTER_WEIGHTS if problem.measure == "CER" else WORD_WEIGHTS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common import print_table
-from decoder_measure import TUNED_BEAM, Footprint, Outcome, Point, front, lowest
+from decoder_measure import TUNED_BEAM, Footprint, Outcome, Point, as_good, front, lowest
 
 OURS = "ds2edge"
 
@@ -93,36 +93,56 @@ def print_footprints(outcome: Outcome, aim: float) -> None:
 
 def headlines(outcome: Outcome, aim: float) -> list[str]:
     """How much faster ds2edge is at the tuned beam, in words."""
-    points = [p for p in outcome.tested if p.beam == TUNED_BEAM]
-    mine = [p for p in points if p.decoder == OURS]
-    peers = [p for p in points if p.decoder != OURS]
+    mine = [p for p in outcome.tuned if p.decoder == OURS]
+    peers = [name for name in decoders(outcome.tuned) if name != OURS]
     if not mine or not peers:
         return ["no comparison: ds2edge or all peers are missing"]
-    ours, measure = lowest(mine), outcome.problem.measure
-    lines = [f"At beam {TUNED_BEAM} ds2edge's best: {show(ours, measure)}"]
-    as_good = [p for p in peers if p.error_rate <= ours.error_rate]
-    if as_good:
-        lines.append(ratio("fastest peer that is as good", ours, fastest(as_good), measure, aim))
-    else:
-        lines.append(f"  no peer reaches this {measure} at this beam with any setting")
-        wider = [p for p in outcome.tested if p.decoder != OURS and p.error_rate <= ours.error_rate]
-        if wider:
-            lines.append(ratio("fastest as good at any beam", ours, fastest(wider), measure, aim))
-    for name in decoders(peers):
-        best = lowest([p for p in peers if p.decoder == name])
-        lines.append(ratio(f"{name} at its best", ours, best, measure, aim))
-        same = [p for p in mine if p.error_rate <= best.error_rate]
-        if same and fastest(same) != ours:
-            title = f"{name} at its best, ds2edge as good"
-            lines.append(ratio(title, fastest(same), best, measure, aim))
+    lines = [
+        f"At beam {TUNED_BEAM}, settings chosen on the tuning split, measured on the test split:"
+    ]
+    for name in peers:
+        lines += compare(outcome, mine, name, aim)
     return lines
 
 
-def ratio(title: str, ours: Point, peer: Point, measure: str, aim: float) -> str:
-    """A peer's time over ours, beside the aim."""
-    times = peer.milliseconds / ours.milliseconds
-    ours_said = f"{ours.milliseconds:.3f} ms/s, {measure} {ours.error_rate:.2f} %"
-    return f"  {title}: {show(peer, measure)}: ds2edge ({ours_said}) x {times:.1f} (aim {aim:g})"
+def compare(outcome: Outcome, mine: Sequence[Point], peer: str, aim: float) -> list[str]:
+    """A peer's best setting against ours that was as good; then all of its settings against ours."""
+    measure = outcome.problem.measure
+    best = lowest([p for p in outcome.tuned if p.decoder == peer])
+    theirs = tested(outcome, best)
+    match = as_good(mine, best)
+    lines = [f"  {peer} at its best: {show(theirs, measure)}"]
+    if not match:
+        lines.append(
+            f"    ds2edge does not reach its {measure} on the tuning split, {best.error_rate:.2f} %"
+        )
+        match = lowest(mine)
+    ours = tested(outcome, match)
+    lines.append(
+        f"    {show(ours, measure)}: x {theirs.milliseconds / ours.milliseconds:.1f} (aim {aim:g})"
+    )
+    here = [p for p in outcome.tested if p.beam == TUNED_BEAM]
+    pairs = [
+        (p, as_good([q for q in here if q.decoder == OURS], p))
+        for p in front(p for p in here if p.decoder == peer)
+    ]
+    ratios = [
+        f"{p.error_rate:.1f} %: x {p.milliseconds / q.milliseconds:.1f}" for p, q in pairs if q
+    ]
+    if ratios:
+        lines.append(
+            f"    its whole front against ours as good, on the test split: {', '.join(ratios)}"
+        )
+    return lines
+
+
+def tested(outcome: Outcome, tuned: Point) -> Point:
+    """What a point of the tuning split did on the test split."""
+    return next(
+        p
+        for p in outcome.tested
+        if (p.decoder, p.beam, p.setting) == (tuned.decoder, tuned.beam, tuned.setting)
+    )
 
 
 def show(point: Point, measure: str) -> str:
@@ -131,11 +151,6 @@ def show(point: Point, measure: str) -> str:
         f"{point.decoder} beam {point.beam}, {point.milliseconds:.3f} ms/s, "
         f"{measure} {point.error_rate:.2f} %, {describe(point.setting)}"
     )
-
-
-def fastest(points: Sequence[Point]) -> Point:
-    """The point of least time."""
-    return min(points, key=lambda p: p.milliseconds)
 
 
 def describe(setting: Any) -> str:

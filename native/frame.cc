@@ -5,6 +5,17 @@
 #include "search.h"
 
 namespace ds2 {
+namespace {
+
+constexpr int kBlock = 64;  // tokens; most blocks of a large token set are empty
+
+bool any_above(const float* block, float floor) {
+  int above = 0;
+  for (int i = 0; i < kBlock; ++i) above |= block[i] > floor;
+  return above != 0;
+}
+
+}  // namespace
 
 // log_softmax(log p - weight log prior), in working space.
 const float* SearchState::divide_by_prior(const float* frame) {
@@ -32,25 +43,40 @@ void SearchState::step_blank(float log_prob) {
   }
 }
 
+// symbols_: the likeliest tokens above the floor, the best first: as many as may be searched, and
+// the blank.
+void SearchState::collect_symbols(const float* frame) {
+  const int count = search_->token_count();
+  const auto likelier = [](const Symbol& a, const Symbol& b) {
+    return a.log_prob != b.log_prob ? a.log_prob > b.log_prob : a.token < b.token;
+  };
+  const size_t most = static_cast<size_t>(search_->options().top) + 1;
+  float floor = floor_log_prob_;
+  symbols_.clear();
+  for (int begin = 0; begin < count; begin += kBlock) {
+    const int end = std::min(begin + kBlock, count);
+    if (end - begin == kBlock && !any_above(frame + begin, floor)) continue;
+    for (int token = begin; token < end; ++token) {
+      if (frame[token] > floor) symbols_.push_back({frame[token], token});
+    }
+    if (symbols_.size() < 4 * most + kBlock) continue;
+    // Noise over a large token set: only what is likelier than the last of these can be among them.
+    const auto last = symbols_.begin() + static_cast<std::ptrdiff_t>(most) - 1;
+    std::nth_element(symbols_.begin(), last, symbols_.end(), likelier);
+    floor = last->log_prob;
+    symbols_.resize(most);
+  }
+  if (symbols_.size() > most) {
+    const auto middle = symbols_.begin() + static_cast<std::ptrdiff_t>(most);
+    std::nth_element(symbols_.begin(), middle, symbols_.end(), likelier);
+    symbols_.resize(most);
+  }
+  std::sort(symbols_.begin(), symbols_.end(), likelier);
+}
+
 // symbols_: the tokens of the cutoff without the blank, the likeliest first.
 void SearchState::select_symbols(const float* frame) {
-  const int count = search_->token_count();
-  symbols_.clear();
-  int token = 0;
-  for (; token + 16 <= count; token += 16) {  // most blocks of a large token set are empty
-    float highest = frame[token];
-    for (int i = 1; i < 16; ++i) highest = std::max(highest, frame[token + i]);
-    if (highest <= floor_log_prob_) continue;
-    for (int i = token; i < token + 16; ++i) {
-      if (frame[i] > floor_log_prob_) symbols_.push_back({frame[i], i});
-    }
-  }
-  for (; token < count; ++token) {
-    if (frame[token] > floor_log_prob_) symbols_.push_back({frame[token], token});
-  }
-  std::sort(symbols_.begin(), symbols_.end(), [](const Symbol& a, const Symbol& b) {
-    return a.log_prob != b.log_prob ? a.log_prob > b.log_prob : a.token < b.token;
-  });
+  collect_symbols(frame);
   shift_ = symbols_.empty() ? frame[search_->blank()] : symbols_[0].log_prob;
   shift_ = std::max(shift_, kLogZero);
   const SearchOptions& options = search_->options();

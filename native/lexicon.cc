@@ -29,17 +29,15 @@ Lexicon::Lexicon(const std::vector<std::string_view>& words, const Speller& spel
   const auto ended = [&](int32_t node, uint32_t i) {
     Entry& entry = trie_[node];
     entry.ends_word = true;
-    entry.outlook = 0.0f;
     if (language_model_) {
       entry.word = language_model_->index(words[i]);
-      entry.outlook = language_model_->unigram(entry.word);
       unknown += entry.word == kUnknownWord;
     }
     ++size_;
   };
   trie_.build(letters, std::move(spellings), speller_.tokens().size(), ended);
   check_known(words, unknown);
-  spread_outlook();
+  find_outlooks();
 }
 
 void Lexicon::check_known(const std::vector<std::string_view>& words, size_t unknown) const {
@@ -54,11 +52,15 @@ void Lexicon::check_known(const std::vector<std::string_view>& words, size_t unk
 }
 
 // Children come after their parent, so one pass from the end carries the best word up.
-void Lexicon::spread_outlook() {
+void Lexicon::find_outlooks() {
+  constexpr float kNoWord = -1e30f;
+  outlooks_.assign(trie_.size(), language_model_ ? kNoWord : 0.0f);
+  if (!language_model_) return;
   for (int32_t node = trie_.size(); node-- > 0;) {
-    float& outlook = trie_[node].outlook;
+    float& outlook = outlooks_[node];
+    if (ends_word(node)) outlook = language_model_->unigram(word(node));
     for (int32_t child = trie_.first_child(node); child < trie_.end_child(node); ++child) {
-      outlook = std::max(outlook, trie_[child].outlook);
+      outlook = std::max(outlook, outlooks_[child]);
     }
   }
 }

@@ -27,10 +27,11 @@ class Lexicon {
           std::shared_ptr<const LanguageModel> language_model);
 
   int32_t child(int32_t node, int32_t token) const { return trie_.child(node, token); }
+  uint64_t mask(int32_t node) const { return trie_.mask(node); }
   bool ends_word(int32_t node) const { return trie_[node].ends_word; }
   WordId word(int32_t node) const { return trie_[node].word; }
   // The largest log p(word) among the words that begin with this node's spelling.
-  float outlook(int32_t node) const { return trie_[node].outlook; }
+  float outlook(int32_t node) const { return outlooks_[node]; }
 
   size_t size() const { return size_; }
   bool contains(std::string_view word) const;
@@ -38,18 +39,17 @@ class Lexicon {
   const LanguageModel* language_model() const { return language_model_.get(); }
 
  private:
-  static constexpr float kNoOutlook = -1e30f;
   struct Entry {
     WordId word = kUnknownWord;
-    float outlook = kNoOutlook;
     bool ends_word = false;
   };
 
   void check_known(const std::vector<std::string_view>& words, size_t unknown) const;
-  void spread_outlook();
+  void find_outlooks();
 
   Speller speller_;
   Trie<Entry> trie_;
+  std::vector<float> outlooks_;  // of the nodes: beside them, because most tokens fail by these
   std::shared_ptr<const LanguageModel> language_model_;
   size_t size_ = 0;
 };

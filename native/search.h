@@ -201,6 +201,7 @@ class SearchState {
   template <class Vocabulary> void step(const float* frame, const Vocabulary& vocabulary);
   const float* divide_by_prior(const float* frame);
   void step_blank(float log_prob);
+  void collect_symbols(const float* frame);
   void select_symbols(const float* frame);
   void stay(const float* frame);
   void find_bar();

@@ -134,7 +134,11 @@ void SearchState::extend(const Vocabulary& vocabulary) {
   }
   const Symbol* const begin = symbols_.data();
   const Symbol* const end = begin + symbols_.size();
+  uint64_t heard = 0;
+  for (const Symbol& symbol : symbols_) heard |= uint64_t{1} << (symbol.token & 63);
   for (size_t i = 0, size = beam_.size(); i < size; ++i) {
+    const uint64_t able = vocabulary.mask(beam_.place[i]);
+    if (!(able & heard)) continue;
     const float before = beam_.total[i], blank = beam_.blank[i], language = beam_.language[i];
     const int32_t last = beam_.token[i];
     const Place from = beam_.place[i];
@@ -145,7 +149,7 @@ void SearchState::extend(const Vocabulary& vocabulary) {
     for (const Symbol* symbol = begin; symbol < end; ++symbol) {
       if (reach + rise + symbol->log_prob < bar) break;
       const int32_t token = symbol->token;
-      if (token == space || proposed(i, token)) continue;
+      if (!(able >> (token & 63) & 1) || token == space || proposed(i, token)) continue;
       if (reach + symbol->log_prob < bar_) {  // unless a phrase begins or goes on
         const float credit = vocabulary.credit_after(from, token);
         if (credit <= 0.0f || sure_reach + credit + symbol->log_prob < bar) continue;

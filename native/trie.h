@@ -78,6 +78,9 @@ class Trie {
     return search_children(n, token);
   }
 
+  // Bit (token & 63) is set for every token that leads on from the node.
+  uint64_t mask(int32_t node) const { return nodes_[node].mask; }
+
   Value& operator[](int32_t node) { return nodes_[node].value; }
   const Value& operator[](int32_t node) const { return nodes_[node].value; }
   int32_t size() const { return static_cast<int32_t>(nodes_.size()); }

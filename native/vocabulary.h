@@ -22,6 +22,7 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 // A vocabulary has these members; gains are natural logarithms added to the score.
 //
 //   spell(from, token, &to)   the place after a token other than the space; false: not allowed
+//   mask(from)                bit (token & 63) is set for all tokens that `spell` allows
 //   ends_word(place)          may a word end here?
 //   after_word(place)         the place after the space that ends it
 //   token_gain(from, to)      gain of a token, besides language model and beta
@@ -44,6 +45,7 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 struct AnyWords {
   static constexpr bool kScoresTokens = false, kHasOutside = false, kHasPhrases = false;
   bool spell(const Place&, int32_t, Place*) const { return true; }
+  uint64_t mask(const Place&) const { return ~uint64_t{0}; }
   bool ends_word(const Place&) const { return true; }
   Place after_word(const Place& place) const { return place; }
   float token_gain(const Place&, const Place&) const { return 0.0f; }
@@ -73,6 +75,7 @@ struct LexiconWords : AnyWords {
   bool spell(const Place& from, int32_t token, Place* to) const {
     return (to->spelling = lexicon.child(from.spelling, token)) != Lexicon::kNone;
   }
+  uint64_t mask(const Place& from) const { return lexicon.mask(from.spelling); }
   bool ends_word(const Place& place) const { return lexicon.ends_word(place.spelling); }
   bool completes(const Place& place) const { return ends_word(place); }
   Place after_word(const Place&) const { return {}; }
@@ -180,6 +183,7 @@ struct WithPhrases {
     to->spelling = kOutside;
     return phrases.inside_word(to->phrase);
   }
+  uint64_t mask(const Place&) const { return ~uint64_t{0}; }
   bool ends_word(const Place& place) const {
     return (has(place) && words.ends_word(place)) || phrases.ends_word(place.phrase);
   }
