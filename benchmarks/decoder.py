@@ -9,7 +9,7 @@ from pathlib import Path
 
 import common  # noqa: F401  (first: it pins threads)
 from decoder_characters import mandarin_problem
-from decoder_measure import Outcome, measure_problem, pin
+from decoder_measure import TUNED_BEAM, Outcome, measure_problem, pin
 from decoder_problems import (
     ENGLISH_VOICE,
     Problem,
@@ -48,7 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for problem in problems(given, Path(folder)):
             thin, rounds = (8, 1) if given.quick else (1, given.rounds)
-            outcome = measure_problem(problem, given.beams, thin, rounds, given.patience)
+            beams = sorted({TUNED_BEAM, *given.beams})
+            outcome = measure_problem(problem, beams, thin, rounds, given.patience)
             mandarin = problem.measure == "CER"
             print_outcome(outcome, MANDARIN_SPEED_AIM if mandarin else SPEED_AIM, MEMORY_AIM)
             outcomes.append(outcome)

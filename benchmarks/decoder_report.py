@@ -106,7 +106,7 @@ def headlines(outcome: Outcome, aim: float) -> list[str]:
 
 
 def compare(outcome: Outcome, mine: Sequence[Point], peer: str, aim: float) -> list[str]:
-    """A peer's best setting against ours that was as good; then all of its settings against ours."""
+    """A peer's best setting against ours that was as good, and its whole front against ours."""
     measure = outcome.problem.measure
     best = lowest([p for p in outcome.tuned if p.decoder == peer])
     theirs = tested(outcome, best)
