@@ -25,13 +25,12 @@ from ds2edge.progress import track
 
 AIM = 1.8  # times as fast with two threads
 BLOCK = 4  # frames in one call, as the live pipeline makes them
-SECOND = 33  # frames, about
 
 Way: TypeAlias = Callable[[Decoder, Sequence[LogProbs], int], None]
 
 EPILOG = """examples:
   python benchmarks/decoder_threads.py speech/librispeech/manifest.tsv --cache test.npz
-      utterances as whole and in blocks of 4 frames, with 1 and 2 threads
+      streams as whole and in blocks of 4 frames, with 1 and 2 threads
   python benchmarks/decoder_threads.py speech/librispeech/manifest.tsv --threads 4 --rounds 9
 """
 
@@ -41,8 +40,9 @@ def main() -> None:
     bundle = load_bundle(given.bundle)
     limits = (1.0, given.seconds)
     problem = real_problem(bundle, given.manifest, (given.split,) * 2, limits, given.cache)
-    decoder, blocks = load_decoder(bundle), problem.test.log_probs
-    seconds = problem.test.seconds
+    decoder, blocks = load_decoder(bundle), streams(problem.test.log_probs)
+    frames = sum(map(len, problem.test.log_probs))
+    seconds = problem.test.seconds * sum(map(len, blocks)) / frames
     times = compare(WAYS, decoder, blocks, given.threads, given.rounds)
     rows = [describe(title, times, given.threads, seconds) for title in WAYS]
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser = CommandParser("decoder_threads.py", description=__doc__, epilog=EPILOG)
     parser.add_argument("manifest", type=Path, help="manifest.tsv of recordings")
     parser.add_argument("--split", default="test", help="of it [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=600.0, help="of audio [%(default)g]")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of audio [%(default)g]")
     parser.add_argument("--threads", type=int, default=2, help="against one [%(default)s]")
     parser.add_argument("--rounds", type=int, default=15, help="of each [%(default)s]")
     parser.add_argument("--bundle", default="en", help="name, folder or .ds2 file [en]")
@@ -97,21 +97,26 @@ def compare(
     return times
 
 
+def streams(blocks: Sequence[LogProbs]) -> list[LogProbs]:
+    """Each utterance again and again, until it is as long as the longest."""
+    longest = max(map(len, blocks))
+    return [block.take(range(longest), axis=0, mode="wrap") for block in blocks]
+
+
 def spread(decode: Callable[[LogProbs], object], blocks: Sequence[LogProbs], threads: int) -> None:
-    """Python threads take utterance after utterance, the longest first."""
-    longest_first = sorted(blocks, key=len, reverse=True)
+    """Python threads take stream after stream."""
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(decode, longest_first):
+        for _ in pool.map(decode, blocks):
             pass
 
 
 def whole(decoder: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
-    """Each utterance in one call."""
+    """Each stream in one call."""
     spread(lambda block: decode_all(decoder, block), blocks, threads)
 
 
 def live(decoder: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
-    """Each utterance in blocks of a few frames, with the words after each block."""
+    """Each stream in blocks of a few frames, with the words after each block."""
 
     def decode(block: LogProbs) -> None:
         state = decoder.start()
@@ -125,31 +130,27 @@ def live(decoder: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
 
 
 def batch(decoder: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
-    """All utterances in one call."""
+    """All streams in one call."""
     decoder.decode(blocks, threads=threads)
 
 
 def together(decoder: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
-    """All utterances side by side, a second of each in one call, as a server takes them."""
-    streams = [(decoder.start(), block) for block in blocks]
-    at = 0
-    while streams:
-        pieces = [block[at : at + SECOND] for _, block in streams]
-        advance_all([state for state, _ in streams], pieces, threads=threads)
-        at += SECOND
-        streams = [(state, block) for state, block in streams if len(block) > at]
+    """All streams side by side, a few frames of each in one call, as a server takes them."""
+    states = [decoder.start() for _ in blocks]
+    for at in range(0, len(blocks[0]), BLOCK):
+        advance_all(states, [block[at : at + BLOCK] for block in blocks], threads=threads)
 
 
 def control(_: Decoder, blocks: Sequence[LogProbs], threads: int) -> None:
     """No decoding, but work that runs without Python's lock: what the machine can give."""
-    spread(lambda block: [hashlib.sha256(block.data) for _ in range(3)], blocks, threads)
+    spread(lambda block: [hashlib.sha256(block.data) for _ in range(30)], blocks, threads)
 
 
 WAYS: dict[str, Way] = {
-    "whole utterances": whole,
+    "whole, a thread for each": whole,
     f"blocks of {BLOCK} frames, with words": live,
     "Decoder.decode": batch,
-    f"advance_all, {SECOND} frames each": together,
+    f"advance_all, {BLOCK} frames each": together,
     "control: SHA-256": control,
 }
 
