@@ -30,6 +30,7 @@ Phrases::Phrases(const std::vector<Phrase>& phrases, const Speller& speller)
       link(node, child);
     }
   }
+  for (int32_t node = 0; node < trie_.size(); ++node) find_rise(node);
 }
 
 // One phrase: credit grows with each of its tokens, and it is paid at its end.
@@ -58,8 +59,16 @@ void Phrases::link(int32_t parent, int32_t node) {
     entry.ends_word |= suffix.ends_word;
     entry.credit = std::max(entry.credit, suffix.credit);
   }
-  const float paid = spaced() ? 0.0f : entry.paid;  // with spaces, paid when the word is over
-  rise_ = std::max(rise_, paid + entry.credit - trie_[parent].credit);
+}
+
+void Phrases::find_rise(int32_t node) {
+  Entry& entry = trie_[node];
+  if (entry.suffix != kOther) entry.rise = trie_[entry.suffix].rise;
+  for (int32_t child = trie_.first_child(node); child < trie_.end_child(node); ++child) {
+    const Entry& next = trie_[child];
+    const float paid = spaced() ? 0.0f : next.paid;  // with spaces, paid when the word is over
+    entry.rise = std::max(entry.rise, paid + next.credit - entry.credit);
+  }
 }
 
 }  // namespace ds2

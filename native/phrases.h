@@ -47,15 +47,15 @@ class Phrases {
   float paid(int32_t state) const { return state > kBetween ? trie_[state].paid : 0.0f; }
   // The best boost among phrases that are begun, as far as they are spelled. Never negative.
   float credit(int32_t state) const { return state > kBetween ? trie_[state].credit : 0.0f; }
-  // The most that one token can add to credit, or to credit and what is paid.
-  float rise() const { return rise_; }
+  // The most that the next token can add to credit, or to credit and what is paid.
+  float rise(int32_t state) const { return state >= kBetween ? trie_[state].rise : 0.0f; }
   size_t states() const { return static_cast<size_t>(trie_.size()); }
   const Speller& speller() const { return speller_; }
 
  private:
   struct Entry {
     int32_t suffix = kOther;  // of the phrases that began later, the one spelled furthest
-    float paid = 0.0f, credit = 0.0f;
+    float paid = 0.0f, credit = 0.0f, rise = 0.0f;
     bool inside_word = false, ends_word = false;
   };
 
@@ -66,11 +66,11 @@ class Phrases {
   }
   void add(const int32_t* begin, const int32_t* end, float boost);
   void link(int32_t parent, int32_t node);
+  void find_rise(int32_t node);
 
   Speller speller_;
   int32_t space_;
   Trie<Entry> trie_;
-  float rise_ = 0.0f;
 };
 
 }  // namespace ds2

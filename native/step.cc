@@ -144,17 +144,18 @@ void SearchState::extend(const Vocabulary& vocabulary) {
     const Place from = beam_.place[i];
     const float reach = before + beam_.outlook[i] + gain;
     const float sure_reach = Vocabulary::kHasPhrases ? reach - beam_.credit[i] : reach;
-    const float rise = vocabulary.may_gain(from) ? vocabulary.rise() : 0.0f;
+    const float rise = vocabulary.rise(from);
     const float bar = bar_of(vocabulary, i);
     for (const Symbol* symbol = begin; symbol < end; ++symbol) {
       if (reach + rise + symbol->log_prob < bar) break;
       const int32_t token = symbol->token;
       if (!(able >> (token & 63) & 1) || token == space || proposed(i, token)) continue;
+      Place place;
+      vocabulary.listen(from, token, &place);
       if (reach + symbol->log_prob < bar_) {  // unless a phrase begins or goes on
-        const float credit = vocabulary.credit_after(from, token);
+        const float credit = vocabulary.credit(place) + vocabulary.token_boost(place);
         if (credit <= 0.0f || sure_reach + credit + symbol->log_prob < bar) continue;
       }
-      Place place;
       if (!vocabulary.spell(from, token, &place)) continue;
       const float total = (token == last ? blank : before) + symbol->log_prob;
       float complete = language + gain + vocabulary.token_gain(from, place);

@@ -21,20 +21,20 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 
 // A vocabulary has these members; gains are natural logarithms added to the score.
 //
-//   spell(from, token, &to)   the place after a token other than the space; false: not allowed
+//   listen(from, token, &to)  the place after a token other than the space, in the phrases only
+//   spell(from, token, &to)   the same in the vocabulary, after listen(); false: not allowed
 //   mask(from)                bit (token & 63) is set for all tokens that `spell` allows
 //   ends_word(place)          may a word end here?
 //   after_word(place)         the place after the space that ends it
 //   token_gain(from, to)      gain of a token, besides language model and beta
 //   word_gain(place)          gain of a word that ends here, besides language model and beta
 //   outlook(place)            the most that the begun word can still bring
-//   rise()                    the most that one token can add to outlook and token gain
+//   rise(from)                the most that one token can add to outlook and token gain
 //   is_boundary(place)        after a word: may what comes before be told without what follows?
 //   word(place)               index of the word that ends here, for the language model
 //   completes(place)          may the segment end here? Then end_gain(place) instead of word_gain
 //   credit(place)             the part of the outlook that phrases which are begun lend
 //   may_gain(place)           may a token lead to credit?
-//   credit_after(from, token) credit and token boost that this one leads to
 //   word_boost(place)         the part of word_gain that phrases which end here bring
 //   token_boost(place)        the same of token_gain
 //   kHasPhrases               some of these are not 0
@@ -44,6 +44,7 @@ constexpr int32_t kOutside = -2;  // spelling of a word that the vocabulary does
 // No lexicon: any sequence of tokens.
 struct AnyWords {
   static constexpr bool kScoresTokens = false, kHasOutside = false, kHasPhrases = false;
+  void listen(const Place&, int32_t, Place*) const {}
   bool spell(const Place&, int32_t, Place*) const { return true; }
   uint64_t mask(const Place&) const { return ~uint64_t{0}; }
   bool ends_word(const Place&) const { return true; }
@@ -51,14 +52,13 @@ struct AnyWords {
   float token_gain(const Place&, const Place&) const { return 0.0f; }
   float word_gain(const Place&) const { return 0.0f; }
   float outlook(const Place&) const { return 0.0f; }
-  float rise() const { return 0.0f; }
+  float rise(const Place&) const { return 0.0f; }
   bool is_boundary(const Place&) const { return true; }
   WordId word(const Place&) const { return kUnknownWord; }
   bool completes(const Place&) const { return true; }
   float end_gain(const Place&) const { return 0.0f; }
   float credit(const Place&) const { return 0.0f; }
   bool may_gain(const Place&) const { return false; }
-  float credit_after(const Place&, int32_t) const { return 0.0f; }
   float word_boost(const Place&) const { return 0.0f; }
   float token_boost(const Place&) const { return 0.0f; }
 };
@@ -177,13 +177,17 @@ struct WithPhrases {
       : words(words), phrases(phrases), unknown(unknown) {}
 
   bool has(const Place& place) const { return Words::kHasOutside || place.spelling != kOutside; }
-  bool spell(const Place& from, int32_t token, Place* to) const {
+  void listen(const Place& from, int32_t token, Place* to) const {
     to->phrase = phrases.next(from.phrase, token);
+  }
+  bool spell(const Place& from, int32_t token, Place* to) const {
     if (has(from) && words.spell(from, token, to)) return true;
     to->spelling = kOutside;
     return phrases.inside_word(to->phrase);
   }
-  uint64_t mask(const Place&) const { return ~uint64_t{0}; }
+  uint64_t mask(const Place& from) const {
+    return may_gain(from) || !has(from) ? ~uint64_t{0} : words.mask(from);
+  }
   bool ends_word(const Place& place) const {
     return (has(place) && words.ends_word(place)) || phrases.ends_word(place.phrase);
   }
@@ -192,10 +196,6 @@ struct WithPhrases {
   }
   float credit(const Place& place) const { return phrases.credit(place.phrase); }
   bool may_gain(const Place& place) const { return place.phrase != Phrases::kOther; }
-  float credit_after(const Place& from, int32_t token) const {
-    const Place to{kOutside, phrases.next(from.phrase, token)};
-    return credit(to) + token_boost(to);
-  }
   float word_boost(const Place& place) const { return phrases.paid(place.phrase); }
   float token_boost(const Place& to) const {
     return phrases.speller().space() == kNoIndex ? phrases.paid(to.phrase) : 0.0f;
@@ -210,7 +210,7 @@ struct WithPhrases {
     if (may_gain(place)) outlook = std::max(outlook, unknown);  // it may yet leave the lexicon
     return outlook + credit(place);
   }
-  float rise() const { return phrases.rise(); }
+  float rise(const Place& from) const { return phrases.rise(from.phrase); }
   bool is_boundary(const Place&) const { return true; }
   WordId word(const Place& place) const { return has(place) ? words.word(place) : kUnknownWord; }
   bool completes(const Place& place) const { return ends_word(place); }
