@@ -214,7 +214,7 @@ class SearchState {
     return Vocabulary::kHasPhrases && beam_.saved[i];
   }
   // Hypotheses that phrases alone may save, beside the beam.
-  size_t phrase_room() const { return static_cast<size_t>(search_->options().beam) / 16 + 1; }
+  size_t phrase_room() const { return static_cast<size_t>(search_->options().beam) / 32 + 1; }
   template <class Vocabulary> void extend(const Vocabulary& vocabulary);
   template <class Vocabulary> void extend_by_word(const Vocabulary& vocabulary, float log_prob);
   float token_language(size_t i, int32_t token);
