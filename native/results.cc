@@ -75,7 +75,7 @@ Word SearchState::spoken(const Step* begin, const Step* end, const Step* stop,
   for (const Step* step = begin; step < end; ++step) {
     const Moment& moment = tree_.moment(step->moment);
     const std::string& text = search_->tokens()[tree_[step->node].token];
-    // Where what was certain before ends late, words may crowd at the end of the stream.
+    // Where what was certain before ends late, words crowd after it, maybe without a frame.
     const int64_t first = std::min(std::max(segment_start_ + moment.frame, floor), frame_);
     floor = std::min(std::max(segment_start_ + end_frame(begin, step, stop), first + 1), frame_);
     word.text += text;

@@ -43,7 +43,7 @@ Speller::Speller(std::vector<std::string> tokens, int blank, int space)
     indices_.emplace(text, token);
     longest_ = std::max(longest_, text.size());
     plain_ &= first_character(text).size() == text.size();
-    if (text.size() == 1) ascii_[static_cast<unsigned char>(text[0]) & 127] = token;
+    if (text.size() == 1 && !(text[0] & 0x80)) ascii_[static_cast<size_t>(text[0])] = token;
   }
 }
 
