@@ -189,10 +189,12 @@ def plot(outcomes: Sequence[Outcome], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    columns = min(len(outcomes), 2)
+    rows = -(-len(outcomes) // columns)
     figure, axes = pyplot.subplots(
-        1, len(outcomes), figsize=(5.5 * len(outcomes), 4.5), squeeze=False, layout="constrained"
+        rows, columns, figsize=(6 * columns, 4.5 * rows), squeeze=False, layout="constrained"
     )
-    for panel, outcome in zip(axes[0], outcomes, strict=True):
+    for panel, outcome in zip(axes.flat, outcomes, strict=False):
         for name in decoders(outcome.tested):
             points = [p for p in outcome.tested if p.decoder == name]
             best = front(points)
