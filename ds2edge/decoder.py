@@ -17,10 +17,9 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +35,18 @@ except ImportError as error:
         "`pip install -e .`, or run Python elsewhere"
     ) from error
 
-LARGEST_OPTION = 10**9
+LARGEST = 10**9  # of all numbers that are given, but infinity
 UNKNOWN = "<unk>"  # stands for what a closed vocabulary does not have
 LogProbs: TypeAlias = NDArray[np.float32]  # natural logarithms, shape = (frames, tokens)
+
+
+def _check_number(name: str, value: object, kind: type) -> None:
+    wanted = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
+        raise DecoderError(f"{name} must be {wanted}, got {value!r}")
+    size: Any = abs(value)
+    if LARGEST < size < math.inf:
+        raise DecoderError(f"{name} must be {wanted} of at most {LARGEST:,}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class SearchOptions:
     alpha: float = 1.0  # weight of the language model
     beta: float = 1.0  # added for each word
     cutoff: float = 0.99  # only the likeliest tokens of a frame that reach this probability
-    top: int = 40  # and at most so many of them
+    top: int = 40  # and at most so many of them; what is in the beam may go on with any token
     threshold: float = 12.0  # hypotheses this far (nats) below the best are dropped
     max_ambiguity: int = 250  # frames after which the best hypothesis' words are committed
     unknown: float = math.inf  # cost (nats) of a word the vocabulary lacks; infinite: none
@@ -61,13 +69,7 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, whole = getattr(self, field.name), isinstance(field.default, int)
-            is_number = isinstance(value, Integral if whole else Real)
-            # What is too large for the native code's numbers would be told in its own words.
-            too_large = is_number and LARGEST_OPTION < abs(value) < float("inf")
-            if not is_number or isinstance(value, bool) or too_large:
-                kind = "a whole number" if whole else "a number"
-                raise DecoderError(f"{field.name} must be {kind}, got {value!r}")
+            _check_number(field.name, getattr(self, field.name), type(field.default))
 
     def plain(self) -> dict[str, float]:
         """For JSON, which has no infinity: without the options that are infinite."""
@@ -80,7 +82,7 @@ class Evidence(NamedTuple):
     letters: float  # its tokens
     pace: float  # frames for each of them
     language: float  # log p(word | words before); 0 without language model
-    deficit: float  # what its tokens are less likely than each frame's likeliest, summed
+    deficit: float  # what the likelihood gained meanwhile over that of each frame's likeliest token
     clarity: float  # mean log probability of each frame's likeliest token, around the word
     usual_clarity: float  # the same for the stream so far
 
@@ -102,6 +104,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         for name, weight in vars(self).items():
+            _check_number(f"confidence: {name}", weight, float)
             if not math.isfinite(weight):
                 raise DecoderError(f"confidence: {name} must be a finite number, got {weight}")
 
@@ -151,7 +154,7 @@ def _decoder_errors() -> Iterator[None]:
     """The one place that turns the native code's exceptions into ours."""
     try:
         yield
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise DecoderError(str(error)) from None
 
 
@@ -187,18 +190,20 @@ class Decoder:
         options: SearchOptions | None = None,
     ) -> None:
         self.tokens = tokens
-        self.options = options or SearchOptions()
+        self.options = SearchOptions() if options is None else options
         self._parts: dict[str, Any] = {}
         with _decoder_errors():
+            if not isinstance(tokens, TokenSet):
+                raise TypeError(f"tokens must be a TokenSet, got {type(tokens).__name__}")
             self._speller = _native.Speller(list(tokens.tokens), BLANK, tokens.space)
             if language_model is not None:
                 self._parts["language_model"] = _native.LanguageModel(os.fspath(language_model))
             if words is not None:
                 self._parts["lexicon"] = _native.Lexicon(
-                    list(words), self._speller, self._parts.get("language_model")
+                    _texts(words), self._speller, self._parts.get("language_model")
                 )
             if prior is not None:
-                self._parts["prior"] = [float(value) for value in prior]
+                self._parts["prior"] = _checked_prior(prior, tokens)
             if confidence is not None:
                 self._parts["confidence"] = _native.Confidence(**asdict(confidence))
         self._prepare()
@@ -209,7 +214,8 @@ class Decoder:
             self._search = _native.Search(self._speller, **self._parts, options=options)
 
     def _with(self, options: SearchOptions, **parts: Any) -> Decoder:
-        other = copy(self)
+        other = Decoder.__new__(Decoder)
+        other.__dict__.update(self.__dict__)
         other.options, other._parts = options, self._parts | parts
         other._prepare()
         return other
@@ -229,11 +235,13 @@ class Decoder:
 
         Raises:
             DecoderError: a phrase has no words or cannot be spelled with the tokens, or its boost
-                is not finite.
+                is not finite; or the vocabulary is closed.
         """
         with _decoder_errors():
             if not isinstance(phrases, Mapping):
                 raise TypeError(f"phrases must map texts to boosts, got {type(phrases).__name__}")
+            for text, boost in zip(_texts(phrases), phrases.values(), strict=True):
+                _check_number(f"the boost of {text!r}", boost, float)
             listed = _native.Phrases(list(phrases.items()), self._speller) if phrases else None
         return self._with(self.options, phrases=listed)
 
@@ -247,11 +255,12 @@ class Decoder:
             DecoderError: there is no phrase, or one cannot be spelled with the tokens.
         """
         with _decoder_errors():
-            if isinstance(phrases, str):
-                raise TypeError("needed a list of phrases, got a str")
-            closed = _native.ClosedVocabulary(list(phrases), self._speller)
+            closed = _native.ClosedVocabulary(_texts(phrases), self._speller)
         nothing = {"lexicon": None, "language_model": None, "phrases": None}
         return self._with(self.options, closed=closed, **nothing)
+
+    def __reduce__(self) -> NoReturn:
+        raise DecoderError("a Decoder cannot be pickled or copied; threads share it as it is")
 
     def start(self) -> DecoderState:
         """The state of a new stream."""
@@ -280,6 +289,9 @@ class DecoderState:
         """Use `Decoder.start`."""
         self._state = state
 
+    def __reduce__(self) -> NoReturn:
+        raise DecoderError("a DecoderState cannot be pickled or copied; start another one")
+
     def advance(self, log_probs: LogProbs) -> None:
         """Consume frames; shape = (frames, tokens), natural logarithms."""
         with _decoder_errors():
@@ -304,17 +316,20 @@ class DecoderState:
     @property
     def frames(self) -> int:
         """Frames consumed since the state was made."""
-        return self._state.frames
+        with _decoder_errors():
+            return self._state.frames
 
     @property
     def nodes(self) -> int:
         """Prefixes held; bounded, however long the stream."""
-        return self._state.nodes
+        with _decoder_errors():
+            return self._state.nodes
 
     @property
     def bytes(self) -> int:
         """Memory held by the state."""
-        return self._state.bytes
+        with _decoder_errors():
+            return self._state.bytes
 
 
 def advance_all(
@@ -327,11 +342,23 @@ def advance_all(
             twice, or in use.
     """
     with _decoder_errors():
+        for state in states:
+            if not isinstance(state, DecoderState):
+                raise TypeError(f"states must be DecoderStates, got {type(state).__name__}")
         _native.advance_all([state._state for state in states], list(log_probs), threads)
 
 
 def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
-    """Text of the likeliest token of every frame: repeats merged, then blanks dropped."""
+    """Text of the likeliest token of every frame: repeats merged, then blanks dropped.
+
+    Raises:
+        DecoderError: an array of another shape.
+    """
+    needed = f"log_probs must be an array of floats, shape (frames, {len(tokens)}); got "
+    if not isinstance(log_probs, np.ndarray) or log_probs.dtype.kind != "f":
+        raise DecoderError(needed + str(getattr(log_probs, "dtype", type(log_probs).__name__)))
+    if log_probs.ndim != 2 or log_probs.shape[1] != len(tokens):
+        raise DecoderError(f"{needed}shape {log_probs.shape}")
     best: list[int] = np.argmax(log_probs, axis=1).tolist()
     return " ".join(tokens.decode(collapse(best)).split())
 
@@ -342,3 +369,22 @@ def _to_words(words: Iterable[_native.Word]) -> tuple[DecodedWord, ...]:
 
 def _to_hypotheses(found: Iterable[_native.Hypothesis]) -> tuple[Hypothesis, ...]:
     return tuple(Hypothesis(score, _to_words(words)) for score, words in found)
+
+
+def _texts(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"needed a list of texts, got a {type(texts).__name__}")
+    listed = list(texts)
+    for text in listed:
+        if not isinstance(text, str):
+            raise TypeError(f"texts must be str, got {text!r}")
+    return listed
+
+
+def _checked_prior(prior: Sequence[float], tokens: TokenSet) -> list[float]:
+    values = [float(value) for value in prior]
+    if len(values) != len(tokens):
+        raise ValueError(
+            f"prior must have a value for each of {len(tokens)} tokens, got {len(values)}"
+        )
+    return values

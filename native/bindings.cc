@@ -115,6 +115,9 @@ struct Frames {
     }
     data = static_cast<const float*>(array.data());
     count = array.shape(0);
+    if (reinterpret_cast<uintptr_t>(data) % alignof(float)) {
+      throw std::invalid_argument(need + "one that is not aligned; use its copy()");
+    }
   }
   void check() const { check_frames(data, count, tokens); }
 
@@ -152,6 +155,7 @@ class PyState {
     std::deque<Guard> guards;  // also against the same state twice
     std::vector<Frames> frames;
     for (size_t i = 0; i < states.size(); ++i) {
+      if (!states[i]) throw py::type_error("needed a SearchState, got None");
       guards.emplace_back(states[i]);
       frames.emplace_back(blocks[i], states[i]->state_.search().token_count());
     }
@@ -183,9 +187,9 @@ class PyState {
     return to_python(hypotheses);
   }
 
-  int64_t frames() const { return state_.frames(); }
-  size_t nodes() const { return state_.nodes(); }
-  size_t bytes() const { return state_.bytes(); }
+  int64_t frames() { return Guard(this), state_.frames(); }
+  size_t nodes() { return Guard(this), state_.nodes(); }
+  size_t bytes() { return Guard(this), state_.bytes(); }
 
  private:
   class Guard {

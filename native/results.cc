@@ -192,7 +192,7 @@ std::vector<SearchState::Ending> SearchState::endings() {
       merged.push_back(one);
     }
   }
-  if (search_->has_many_spellings()) merge_texts(&merged);
+  if (has_cut_ || search_->has_many_spellings()) merge_texts(&merged);
   std::sort(merged.begin(), merged.end(), better);
   return merged;
 }

@@ -269,6 +269,7 @@ class SearchState {
   float root_depth_ = 0.0f;     // of the last moment before the root
   Heard heard_;
   bool all_blank_ = false;      // no hypothesis has mass that ends with a token
+  bool has_cut_ = false;        // inside a word: what follows reads the same with a space and without
 
   // Working space of step(), kept so that no frame allocates.
   std::vector<Symbol> symbols_;
@@ -285,7 +286,7 @@ class SearchState {
   float phrase_bar_ = kLogZero;  // the same for those that a phrase may save
   float shift_ = 0.0f;       // taken from all log probabilities of the frame
   float floor_log_prob_;     // tokens below this cannot belong to the cutoff
-  float log_cutoff_;
+  float sure_blank_;         // a blank of this log probability is the cutoff, alone
 };
 
 // What the word that ends at `node` brings; the language model is asked once.

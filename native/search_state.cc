@@ -17,7 +17,7 @@ SearchState::SearchState(std::shared_ptr<const Search> search) : search_(std::mo
   const float rest = 1.0f - options.cutoff;
   floor_log_prob_ = rest > 0.0f ? std::log(rest / static_cast<float>(search_->token_count()))
                                 : -std::numeric_limits<float>::infinity();
-  log_cutoff_ = std::log(options.cutoff);
+  sure_blank_ = std::log(std::max(options.cutoff, 0.5f));
   begin_segment();
 }
 
@@ -48,6 +48,7 @@ void SearchState::begin_segment() {
   root_depth_ = 0.0f;
   heard_.clear();
   all_blank_ = true;
+  has_cut_ = false;
 }
 
 // Keeps the cost per frame and the memory constant, and the numbers small.
@@ -108,8 +109,11 @@ void SearchState::resolve_old() {
     kept_.assign(beam_.size(), 1);
     if (agreed != kNoIndex) {
       if (!is_old(winner, agreed)) return;
-      // A word may have no end: what there is of it is cut off as a word.
-      if (first_boundary(winner) == kNoIndex) agreed = beam_.node[winner];
+      if (first_boundary(winner) == kNoIndex) {
+        // A word may have no end: what there is of it is cut off as a word.
+        agreed = beam_.node[winner];
+        has_cut_ = true;
+      }
       commit_to(agreed, winner);
       for (size_t i = 0; i < beam_.size(); ++i) kept_[i] = descends(beam_.node[i], agreed);
       drop_entries();

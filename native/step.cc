@@ -48,7 +48,7 @@ void SearchState::advance(const float* log_probs, int64_t frames) {
 template <class Vocabulary>
 void SearchState::step(const float* frame, const Vocabulary& vocabulary) {
   const float blank = frame[search_->blank()];
-  if (blank >= log_cutoff_) return step_blank(blank);
+  if (blank >= sure_blank_) return step_blank(blank);
   select_symbols(frame);
   stay(frame);
   Vocabulary::kHasPhrases ? find_bars_beside_phrases() : find_bar();

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ from hypothesis import strategies as st
 from reference_decoder import Rules
 
 from ds2edge import _native
-from ds2edge.decoder import Decoder, SearchOptions, greedy
+from ds2edge.decoder import Confidence, Decoder, SearchOptions, greedy
 from ds2edge.errors import DecoderError
 from ds2edge.text import TokenSet
 
@@ -195,6 +198,7 @@ def test_wide_beam_finds_what_exhaustive_search_finds(seed: int) -> None:
         ({"cutoff": 0.9}, {"", "a", "b", "l"}),
         ({"cutoff": 0.79}, {"", "a", "b"}),  # 0.5 + 0.3 reach it
         ({"cutoff": 0.4}, {"", "a"}),
+        ({"cutoff": 0.02}, {"", "a"}),  # the blank reaches it, but is not the likeliest
         ({"top": 2}, {"", "a", "b"}),
         ({"beam": 2}, {"a", "b"}),
         ({"threshold": 1.25}, {"a", "b", "l"}),  # log(0.5 / 0.15) = 1.2
@@ -269,6 +273,44 @@ def test_log_probs_that_are_no_array(bad: object) -> None:
 def test_bad_options(option: str, value: float) -> None:
     with pytest.raises(DecoderError, match=option):
         FREE.with_options(SearchOptions(**{option: value}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tokens": ("<blank>", "a")}, "must be a TokenSet, got tuple"),
+        ({"words": "ab"}, "list of texts, got a str"),
+        ({"words": [b"ab"]}, "must be str"),
+        ({"options": {"beam": 3}}, "dataclass"),
+        ({"options": 0}, "dataclass"),
+        ({"prior": []}, "each of 5 tokens, got 0"),
+        ({"prior": [-(10**400)] * 5}, "too large"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecoderError, match=message):
+        Decoder(**{"tokens": TOKENS, **arguments})
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 1e39, "a", None, 10**400])
+def test_bad_confidences(weight: Any) -> None:
+    with pytest.raises(DecoderError, match="confidence: bias must be a"):
+        Confidence(weight, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_decoders_and_states_are_not_copied() -> None:
+    for one in (LEXICON, LEXICON.start()):
+        for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(DecoderError, match="cannot be pickled or copied"):
+                attempt(one)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "bad", [None, [[0.0]], np.zeros(5), np.zeros((2, 4)), np.zeros((2, 5), object)]
+)
+def test_greedy_refuses(bad: Any) -> None:
+    with pytest.raises(DecoderError, match=r"shape \(frames, 5\); got"):
+        greedy(bad, TOKENS)
 
 
 def test_number_of_hypotheses_must_be_positive() -> None:

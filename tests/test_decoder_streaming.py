@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_decoder import Arpa
 
-from ds2edge.decoder import DecodedWord, Decoder, Hypothesis, SearchOptions, advance_all
+from ds2edge.decoder import (
+    DecodedWord,
+    Decoder,
+    DecoderState,
+    Hypothesis,
+    SearchOptions,
+    advance_all,
+)
 from ds2edge.errors import DecoderError
 from ds2edge.text import TokenSet, english_characters
 
@@ -216,6 +223,15 @@ def shift(hypothesis: Hypothesis, frames: int) -> Hypothesis:
     return hypothesis._replace(words=words)
 
 
+def test_a_word_that_was_cut_is_no_reason_for_the_same_text_twice() -> None:
+    """After the cut, a letter reads the same with a space before it and without."""
+    decoder = FREE.with_options(SearchOptions(max_ambiguity=2, cutoff=1.0, beta=0.0))
+    for seed in range(200):
+        found = decoder.decode([random_log_probs(seed, 8, len(TOKENS))], n=6)[0]
+        assert len({hypothesis.text for hypothesis in found}) == len(found)
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+
+
 def test_score_counts_committed_words() -> None:
     """A long segment keeps the score of what it has let go."""
     words = sentence(3, 2000)
@@ -289,6 +305,9 @@ def test_a_bad_batch_changes_no_stream() -> None:
         assert [state.frames for state in states] == [0, 0, 0]
     with pytest.raises(DecoderError, match="twice at once"):
         advance_all([states[0], states[0]], [good, good])
+    for stranger in (None, LANGUAGE, DecoderState(None)):  # type: ignore[arg-type]
+        with pytest.raises(DecoderError, match=r"needed a SearchState|must be DecoderStates"):
+            advance_all([states[0], stranger], [good, good])  # type: ignore[list-item]
     for threads in (0, -1):
         with pytest.raises(DecoderError, match="threads must be 1 or more"):
             advance_all(states, [good] * 3, threads=threads)
