@@ -364,7 +364,8 @@ def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
 
 
 def _to_words(words: Iterable[_native.Word]) -> tuple[DecodedWord, ...]:
-    return tuple(map(DecodedWord._make, words))
+    # From a list: tuple(map()) is cut to size, and leaves CPython's lists of free tuples fuller.
+    return tuple([DecodedWord._make(word) for word in words])
 
 
 def _to_hypotheses(found: Iterable[_native.Hypothesis]) -> tuple[Hypothesis, ...]:
