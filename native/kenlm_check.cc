@@ -86,7 +86,7 @@ void check_arpa_counts(std::string_view text) {
     if (line.substr(0, 8) == "\\1-grams") return;
     const size_t equals = line.find('=');
     if (line.substr(0, 6) != "ngram " || equals == line.npos) continue;
-    const std::string count(line.substr(equals + 1, 32));
+    const std::string count(line.substr(equals + 1));
     if (std::strtoull(count.c_str(), nullptr, 10) > text.size() / 4) {
       refuse("it announces '" + std::string(line.substr(0, 40)) + "', more than it has room for");
     }

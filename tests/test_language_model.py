@@ -77,6 +77,14 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         Decoder(english_characters(), words=["a"], language_model=tmp_path)
 
 
+@pytest.mark.parametrize("count", ["99999999", "0" * 60 + "99999999", "9" * 60])
+def test_more_ngrams_than_there_is_room_for(tmp_path: Path, count: str) -> None:
+    path = tmp_path / "boasting.arpa"
+    path.write_text(f"\\data\\\nngram 1=9\nngram 2={count}\n\n\\1-grams:\n")
+    with pytest.raises(DecoderError, match="announces 'ngram 2=.*more than it has room for"):
+        Decoder(english_characters(), words=["a"], language_model=path)
+
+
 def test_order_beyond_the_built_one(tmp_path: Path) -> None:
     path = tmp_path / "order7.arpa"
     counts = "".join(f"ngram {n}=1\n" for n in range(1, 8))
