@@ -307,6 +307,17 @@ class DecoderState:
         with _decoder_errors():
             return _to_words(self._state.words())
 
+    def use(self, decoder: Decoder) -> None:
+        """Go on with the phrases and options of another decoder.
+
+        What was heard so far stays; phrases that are just being said are recognised, too.
+
+        Raises:
+            DecoderError: it has another vocabulary or language model.
+        """
+        with _decoder_errors():
+            self._state.use(decoder._search)
+
     def finish(self, n: int = 1) -> tuple[Hypothesis, ...]:
         """End the segment: the best `n` hypotheses, the best first. A new segment begins."""
         with _decoder_errors():

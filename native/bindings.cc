@@ -176,6 +176,11 @@ class PyState {
     return to_python(state_.words());
   }
 
+  void use(const PySearch& search) {
+    const Guard guard(this);
+    state_.use(search.search);
+  }
+
   py::list finish(int n) {
     const Guard guard(this);
     const size_t most = checked("n", n);
@@ -306,6 +311,7 @@ void bind_search(py::module_& m) {
       .def("advance", &PyState::advance, py::arg("log_probs"))
       .def("commit", &PyState::commit)
       .def("words", &PyState::words)
+      .def("use", &PyState::use, py::arg("search"))
       .def("finish", &PyState::finish, py::arg("n") = 1)
       .def_property_readonly("frames", &PyState::frames)
       .def_property_readonly("nodes", &PyState::nodes)

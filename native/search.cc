@@ -50,7 +50,8 @@ Search::Search(Speller speller, SearchParts parts, SearchOptions options)
   check(options_);
   check_parts();
   if (parts_.language_model && !parts_.lexicon) index_tokens();
-  if (!parts_.language_model) parts_.language_model = std::make_shared<ZeroModel>();
+  static const auto no_model = std::make_shared<const ZeroModel>();
+  if (!parts_.language_model) parts_.language_model = no_model;
   unknown_ = alpha_ * parts_.language_model->unigram(kUnknownWord);
   for (float& value : parts_.prior) value *= options.prior;
   if (options.prior == 0.0f) parts_.prior.clear();
@@ -118,6 +119,12 @@ void Search::index_tokens() {
            std::to_string(token_count() - 1) + " tokens, for example " + quoted(example) +
            "; without a lexicon, a model of tokens is needed");
   }
+}
+
+bool Search::has_words_of(const Search& other) const {
+  return speller_ == other.speller_ && parts_.lexicon == other.parts_.lexicon &&
+         parts_.closed == other.parts_.closed &&
+         parts_.language_model == other.parts_.language_model;
 }
 
 void check_frames(const float* log_probs, int64_t frames, int64_t tokens) {

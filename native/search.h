@@ -81,6 +81,8 @@ class Search {
   const std::vector<float>& prior() const { return parts_.prior; }
   bool has_phrases() const { return parts_.phrases != nullptr; }
   const std::optional<Confidence>& confidence() const { return parts_.confidence; }
+  // Do both search the same words, scored by the same language model?
+  bool has_words_of(const Search& other) const;
   // May words be of any length?
   bool has_endless_words() const { return !parts_.lexicon || std::isfinite(options_.unknown); }
   // May different tokens give the same words?
@@ -146,6 +148,9 @@ class SearchState {
   std::vector<Word> commit();
   // Words of the best hypothesis after those that `commit` returned, the last as far as spelled.
   std::vector<Word> words() const;
+  // Goes on with other phrases and options. What hypotheses were paid so far stays as it is.
+  // Throws std::invalid_argument for other words or another language model.
+  void use(std::shared_ptr<const Search> search);
   // Ends the segment: the best n hypotheses, without what `commit` returned. Words that the
   // lexicon does not have are cut off, and only if no hypothesis is complete. Begins a new segment.
   std::vector<Hypothesis> finish(size_t n);
@@ -228,6 +233,8 @@ class SearchState {
 
   // search_state.cc: segments, certain words; results.cc: words and endings
   void begin_segment();
+  void find_limits();
+  template <class Vocabulary> void place_again(const Vocabulary& vocabulary);
   void settle();
   void renormalise();
   void compact();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "search.h"
 
@@ -13,12 +14,53 @@ constexpr int32_t kLookBehind = 16;  // frames before a word that its times may 
 }  // namespace
 
 SearchState::SearchState(std::shared_ptr<const Search> search) : search_(std::move(search)) {
+  find_limits();
+  begin_segment();
+}
+
+void SearchState::find_limits() {
   const SearchOptions& options = search_->options();
   const float rest = 1.0f - options.cutoff;
   floor_log_prob_ = rest > 0.0f ? std::log(rest / static_cast<float>(search_->token_count()))
                                 : -std::numeric_limits<float>::infinity();
   sure_blank_ = std::log(std::max(options.cutoff, 0.5f));
-  begin_segment();
+}
+
+void SearchState::use(std::shared_ptr<const Search> search) {
+  if (!search->has_words_of(*search_)) {
+    throw std::invalid_argument(
+        "other words or another language model need a new segment; only phrases and options can "
+        "change within one");
+  }
+  search_ = std::move(search);
+  find_limits();
+  search_->visit_vocabulary([this](const auto& vocabulary) { place_again(vocabulary); });
+}
+
+// Where all prefixes are in the phrases that are new.
+template <class Vocabulary>
+void SearchState::place_again(const Vocabulary& vocabulary) {
+  for (int32_t node = tree_.root(); node < static_cast<int32_t>(tree_.size()); ++node) {
+    Prefix& prefix = tree_[node];
+    if (node == tree_.root()) {
+      prefix.place.phrase = Phrases::kBetween;
+      continue;
+    }
+    prefix.asked = false;  // what the word brings, may be another
+    if (prefix.token == search_->space()) {
+      prefix.place.phrase = vocabulary.after_word(tree_[prefix.parent].place).phrase;
+    } else {
+      vocabulary.listen(tree_[prefix.parent].place, prefix.token, &prefix.place);
+    }
+  }
+  const size_t used = search_->has_phrases() ? beam_.size() : 0;
+  beam_.credit.resize(used);
+  beam_.saved.assign(used, 0);
+  for (size_t i = 0; i < beam_.size(); ++i) {
+    const Place place = beam_.place[i] = tree_[beam_.node[i]].place;
+    beam_.outlook[i] = beam_.language[i] + vocabulary.outlook(place);
+    if (search_->has_phrases()) beam_.credit[i] = vocabulary.credit(place);
+  }
 }
 
 void SearchState::begin_segment() {

@@ -315,3 +315,52 @@ def test_many_phrases_that_overlap(tmp_path: Path) -> None:
     frames = spelled("_".join("ab " * 5), TOKENS, 0.99)
     assert best(FREE.with_vocabulary(names), frames).split() == ["ab"] * 5
     assert best(FREE.with_phrases(dict.fromkeys(names, 0.5)), frames).split() == ["ab"] * 5
+
+
+@pytest.mark.parametrize("decoder", [FREE, LANGUAGE, FREE.with_phrases({"ab a": 2.0})])
+def test_going_on_with_the_same_changes_nothing(decoder: Decoder) -> None:
+    frames = problem(5, 60, TOKENS)
+    state = decoder.start()
+    for at in range(0, 60, 7):
+        state.advance(frames[at : at + 7])
+        state.use(decoder.with_options(decoder.options))
+    assert state.finish(5) == decoder.decode([frames], n=5)[0]
+
+
+def test_phrases_change_while_it_runs() -> None:
+    """A phrase counts from its first word, if that was heard before the change."""
+    frames = spelled("_al_l_ ab _", TOKENS, 0.9)
+    hot = LANGUAGE.with_phrases({"all ab": 5.0})
+    plain, changed = LANGUAGE.start(), LANGUAGE.start()
+    for state in (plain, changed):
+        state.advance(frames[:7])
+    changed.use(hot)
+    for state in (plain, changed):
+        state.advance(frames[7:])
+    (before,), (after,) = plain.finish(), changed.finish()
+    assert before.text == after.text == "all ab"
+    assert after.score == pytest.approx(before.score + 5.0, abs=1e-4)
+
+
+def test_phrases_that_are_taken_away_bring_nothing_more() -> None:
+    frames = spelled("_al_l_ ab _", TOKENS, 0.9)
+    hot = LANGUAGE.with_phrases({"all ab": 5.0})
+    state = hot.start()
+    state.advance(frames[:7])
+    state.use(LANGUAGE)
+    state.advance(frames[7:])
+    assert state.finish()[0].score == pytest.approx(best_score(LANGUAGE, frames), abs=1e-4)
+
+
+def best_score(decoder: Decoder, frames: np.ndarray) -> float:
+    return decoder.decode([frames])[0][0].score
+
+
+def test_other_words_need_a_new_segment() -> None:
+    state = LANGUAGE.start()
+    state.advance(spelled("_a", TOKENS))
+    for other in (FREE, LANGUAGE.with_vocabulary(["a"]), Decoder(TOKENS, words=["a"])):
+        with pytest.raises(DecoderError, match="need a new segment"):
+            state.use(other)
+    state.advance(spelled("b_", TOKENS))
+    assert state.finish()[0].text == "ab"

@@ -81,7 +81,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_more_ngrams_than_there_is_room_for(tmp_path: Path, count: str) -> None:
     path = tmp_path / "boasting.arpa"
     path.write_text(f"\\data\\\nngram 1=9\nngram 2={count}\n\n\\1-grams:\n")
-    with pytest.raises(DecoderError, match="announces 'ngram 2=.*more than it has room for"):
+    with pytest.raises(DecoderError, match=r"announces 'ngram 2=.*more than it has room for"):
         Decoder(english_characters(), words=["a"], language_model=path)
 
 
