@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.errors import Ds2edgeError
-from ds2edge.results import Final, Partial, Transcript, Word
-from ds2edge.transcriber import Stream, StreamOptions, Transcriber
+from ds2edge.options import StreamOptions
+from ds2edge.results import Alternative, Final, Partial, Transcript, Word
+from ds2edge.stream import Stream
+from ds2edge.transcriber import Transcriber
 
 __all__ = [
+    "Alternative",
     "Bundle",
     "Ds2edgeError",
     "Final",

@@ -89,6 +89,20 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Bundle:
+        """The bundle in the bytes of a .ds2 file.
+
+        Raises:
+            BundleError: as `load_bundle`.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise BundleError(f"needed the bytes of a .ds2 file, got {type(data).__name__}")
+        with tempfile.TemporaryDirectory(prefix="ds2edge-") as folder:
+            path = Path(folder) / "from_bytes.ds2"
+            path.write_bytes(data)
+            return load_bundle(path)
+
     @property
     def model(self) -> Path:
         """The step graph for the CPU."""

@@ -103,6 +103,7 @@ class FeatureState:
     mean: FloatArray  # running mean, shape = (size,)
     pending: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # samples
     frames: int = 0  # that the mean has seen
+    power: float = 0.0  # mean square of the last chunk's samples
 
     @property
     def nbytes(self) -> int:
@@ -134,6 +135,10 @@ class FeatureExtractor:
         """The state before the first sample."""
         return FeatureState(self._mean.copy())
 
+    def samples_needed(self, state: FeatureState) -> int:
+        """Samples that complete the next chunk."""
+        return self._chunk_samples - len(state.pending)
+
     def push(self, state: FeatureState, samples: FloatArray) -> list[FloatArray]:
         """Take samples in -1..1; return the chunks that they complete.
 
@@ -144,6 +149,7 @@ class FeatureExtractor:
         chunks, begin = [], 0
         while len(state.pending) - begin >= self._chunk_samples:
             piece = state.pending[begin : begin + self._chunk_samples]
+            state.power = float(np.mean(np.square(piece)))
             chunks.append(self._frames(state, piece, self.chunk_frames))
             begin += advance
         if begin:

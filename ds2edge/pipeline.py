@@ -39,6 +39,8 @@ class Pipeline:
         self.extractor = FeatureExtractor(features, grid.chunk_frames)
         self.backend = backend
         self.seconds_per_output = grid.time_stride / features.frame_rate
+        self.seconds_per_chunk = grid.chunk_frames / features.frame_rate
+        self.look_ahead = grid.look_ahead * self.seconds_per_output
 
     def start(self, decoder: Decoder) -> PipelineState:
         """The state before the first sample."""
@@ -57,6 +59,10 @@ class Pipeline:
         for block in blocks:
             state.decoder.advance(block)
         return blocks
+
+    def samples_needed(self, state: PipelineState) -> int:
+        """Samples that complete the next chunk of the step grid."""
+        return self.extractor.samples_needed(state.features)
 
     def finish(self, state: PipelineState) -> list[LogProbs]:
         """End the recording: flush features, convolutions and look-ahead. Returns as `advance`."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from ds2edge.display import display
+
 Seconds: TypeAlias = float
 
 
@@ -33,9 +35,26 @@ class Partial:
         return join_words(self.words)
 
     @property
+    def display(self) -> str:
+        """`text` as a reader expects it: figures, capital letters."""
+        return display(self.text)
+
+    @property
     def stable(self) -> str:
         """The part of `text` that every later text of this segment begins with."""
         return join_words(self.words[: self.stable_words])
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of a segment, less likely than its `words`."""
+
+    words: tuple[Word, ...]
+    score: float  # natural logarithm, of the same scale for all readings of a segment
+
+    @property
+    def text(self) -> str:
+        return join_words(self.words)
 
 
 @dataclass(frozen=True)
@@ -46,10 +65,19 @@ class Final:
     words: tuple[Word, ...]
     start: Seconds  # where the segment begins, from the start of the stream
     end: Seconds  # where the segment ends, from the start of the stream
+    alternatives: tuple[Alternative, ...] = ()  # the best first, as many as were asked for
 
     @property
     def text(self) -> str:
         return join_words(self.words)
+
+    @property
+    def display(self) -> str:
+        """`text` as a reader expects it: figures, capital letters."""
+        return display(self.text)
+
+
+Event: TypeAlias = Partial | Final
 
 
 @dataclass(frozen=True)
@@ -60,9 +88,7 @@ class Transcript:
     duration: Seconds  # of the audio
 
     @classmethod
-    def from_events(
-        cls, events: Iterable[Partial | Final], duration: Seconds | None = None
-    ) -> Transcript:
+    def from_events(cls, events: Iterable[Event], duration: Seconds | None = None) -> Transcript:
         """Keep the finals among `events`; without `duration`, the audio ends with the last one."""
         segments = tuple(event for event in events if isinstance(event, Final))
         if duration is None:
@@ -72,6 +98,11 @@ class Transcript:
     @property
     def text(self) -> str:
         return " ".join(segment.text for segment in self.segments if segment.words)
+
+    @property
+    def display(self) -> str:
+        """`text` as a reader expects it: figures, each segment with a capital letter."""
+        return " ".join(segment.display for segment in self.segments if segment.words)
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -99,6 +99,17 @@ def normalise(text: str, tokens: TokenSet) -> str:
     return " ".join(word for word in text.split() if word.strip("'"))
 
 
+def spoken(phrase: str) -> str:
+    """A phrase as words are recognised: lower case, single spaces. Nothing else is changed.
+
+    Raises:
+        TextError: it is no text.
+    """
+    if not isinstance(phrase, str):
+        raise TextError(f"a phrase must be a str, got {phrase!r}")
+    return " ".join(phrase.translate(_APOSTROPHES).lower().split())
+
+
 def collapse(indices: Sequence[int]) -> list[int]:
     """CTC's many-to-one map: merge repeats, then drop blanks (Graves et al. 2006)."""
     return [

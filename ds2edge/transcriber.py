@@ -1,43 +1,32 @@
-"""Transcriber, Stream and StreamOptions: the public face over the pipeline."""
+"""Transcriber: a loaded bundle, and what it is used for."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ds2edge.audio import SampleInput, Samples, open_audio
 from ds2edge.bundle import Bundle, load_bundle
-from ds2edge.decoder import DecodedWord, Decoder
+from ds2edge.decoder import Decoder
 from ds2edge.errors import AudioError, ConfigError, StreamError
+from ds2edge.options import StreamOptions
 from ds2edge.pipeline import load_decoder, load_letters, load_pipeline
-from ds2edge.results import Final, Partial, Seconds, Transcript, Word
+from ds2edge.results import Event, Final, Seconds, Transcript
+from ds2edge.stream import Stream
+from ds2edge.text import spoken
 
-Event: TypeAlias = Partial | Final
+if TYPE_CHECKING:
+    from ds2edge.asynchronous import AsyncStream
+
 Progress: TypeAlias = Callable[[Seconds, Seconds], None]  # seconds done, seconds in all
 
 BLOCK_SECONDS = 1.0  # of a file or buffer, fed at once
-
-
-def _option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What can differ from stream to stream. None: as the bundle was tuned."""
-
-    language_model: bool = _option(True, "use the bundle's lexicon and language model")
-    alpha: float | None = _option(None, "weight of the language model")
-    beta: float | None = _option(None, "added to the score for each word")
-    beam: int | None = _option(None, "hypotheses kept at each step")
 
 
 class Transcriber:
@@ -96,11 +85,17 @@ class Transcriber:
     def events(
         self,
         blocks: Iterable[Samples],
-        sample_rate: float,
+        sample_rate: float | None = None,
         options: StreamOptions | None = None,
     ) -> Iterator[Event]:
-        """Transcribe blocks of samples as they come; partials and finals, in order."""
-        with self.stream(sample_rate, options) as stream:
+        """Transcribe blocks of samples as they come; partials and finals, in order.
+
+        Args:
+            blocks: samples as `Stream.feed` takes them, or a `Microphone`.
+            sample_rate: of them, in Hz; a `Microphone` has its own.
+        """
+        rate: Any = getattr(blocks, "sample_rate", None) if sample_rate is None else sample_rate
+        with self.stream(rate, options) as stream:
             for block in blocks:
                 yield from stream.feed(block)
             yield from stream.finish()
@@ -109,9 +104,13 @@ class Transcriber:
         """Open a stream for one recording of `sample_rate` Hz."""
         if os.getpid() != self._process:
             raise StreamError("a Transcriber does not survive fork(); make it in the child process")
-        if not isinstance(options, StreamOptions | None):
-            raise ConfigError(f"options must be StreamOptions, got {type(options).__name__}")
-        return Stream(self, sample_rate, options or StreamOptions())
+        return Stream(self, sample_rate, options)
+
+    def async_stream(self, sample_rate: float, options: StreamOptions | None = None) -> AsyncStream:
+        """Open a stream for asyncio; it works in a thread of its own."""
+        from ds2edge.asynchronous import AsyncStream  # late: asyncio is slow to import
+
+        return AsyncStream(self.stream(sample_rate, options))
 
     def info(self) -> dict[str, Any]:
         """What is loaded: bundle, runtime, model, language model, figures."""
@@ -154,9 +153,22 @@ class Transcriber:
             finals += stream.finish()
             return Transcript.from_events(finals, stream.seconds)
 
-    def _decoder_for(self, options: StreamOptions) -> Decoder:
+    def decoder(self, options: StreamOptions) -> Decoder:
+        """What a stream with these options searches; it shares lexicon and language model.
+
+        Raises:
+            ConfigError, DecoderError: an option is impossible, or a phrase cannot be spelled.
+        """
+        if not isinstance(options, StreamOptions):
+            raise ConfigError(f"options must be StreamOptions, got {type(options).__name__}")
         decoder = self._decoder if options.language_model else self._letters
-        given = {n: getattr(options, n) for n in ("alpha", "beta", "beam")}
+        if options.vocabulary:
+            decoder = decoder.with_vocabulary(map(spoken, options.vocabulary))
+        else:
+            phrases = {spoken(phrase): 0.0 for phrase in options.add_words}
+            phrases |= {spoken(phrase): boost for phrase, boost in options.boost.items()}
+            decoder = decoder.with_phrases(phrases) if phrases else decoder
+        given = {n: getattr(options, n) for n in ("alpha", "beta", "beam", "unknown")}
         changed = {n: value for n, value in given.items() if value is not None}
         return decoder.with_options(replace(decoder.options, **changed)) if changed else decoder
 
@@ -166,135 +178,3 @@ class Transcriber:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Transcriber, (self._reference,)
-
-
-class Stream:
-    """One recording in the making; used by one caller at a time.
-
-    `feed`, `flush` and `finish` each complete their work and return what is new. Leaving the
-    `with` closes the stream; it never finishes it.
-    """
-
-    def __init__(
-        self, transcriber: Transcriber, sample_rate: float, options: StreamOptions
-    ) -> None:
-        """Use `Transcriber.stream`."""
-        self._pipeline = transcriber._pipeline
-        self._decoder = transcriber._decoder_for(options)
-        self._delay = transcriber.bundle.manifest.delay
-        model_rate = transcriber.bundle.manifest.features.sample_rate
-        self._input = SampleInput(sample_rate, model_rate)
-        self._state = self._pipeline.start(self._decoder)
-        self._segment = 0
-        self._offset: Seconds = 0.0  # where the open segment begins
-        self._stable: list[Word] = []  # words of the open segment that never change again
-        self._last: Partial | None = None
-        self._lock = threading.Lock()
-        self._process = os.getpid()
-        self._closed = ""
-
-    @property
-    def sample_rate(self) -> float:
-        """Hz, of the samples fed."""
-        return self._input.sample_rate
-
-    @property
-    def seconds(self) -> Seconds:
-        """Audio taken so far."""
-        return self._offset + self._input.seconds
-
-    @property
-    def state_bytes(self) -> int:
-        """Memory of the stream's state; it does not grow with the recording."""
-        return self._state.nbytes
-
-    def feed(self, samples: Samples, dtype: npt.DTypeLike | None = None) -> list[Event]:
-        """Take samples; returns a `Partial` if the text changed, else nothing.
-
-        Args:
-            samples: int16, int32, float32 or float64, shape = (n,) or (n, channels), of full
-                scale or in -1..1; or bytes with their `dtype`.
-
-        Raises:
-            AudioError: the samples cannot be used; the stream is as it was before.
-            StreamError: the stream is closed, finished, or in use by another thread.
-        """
-        with self._owned():
-            self._pipeline.advance(self._state, self._input.convert(samples, dtype))
-            return self._partial()
-
-    def flush(self) -> list[Event]:
-        """End the segment here; returns its `Final`. The stream goes on with a new segment."""
-        with self._owned():
-            final = self._end_segment()
-            self._offset = final.end
-            self._input = self._input.restart()
-            self._state = self._pipeline.start(self._decoder)
-            return [final]
-
-    def finish(self) -> list[Event]:
-        """End the recording; returns the `Final` of the last segment."""
-        with self._owned():
-            final = self._end_segment()
-            self._closed = "finished"
-            return [final]
-
-    def close(self) -> None:
-        """Drop what is not finished. Closing twice is fine."""
-        self._closed = self._closed or "closed"
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise StreamError("a Stream cannot be pickled; pickle the Transcriber and open a new one")
-
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        """Refuse misuse before anything is touched."""
-        if self._closed:
-            raise StreamError(f"the stream is {self._closed}; open a new one")
-        if os.getpid() != self._process:
-            raise StreamError("a Stream does not survive fork(); open it in the child process")
-        if not self._lock.acquire(blocking=False):
-            raise StreamError("the stream is in use by another thread; give each its own")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    def _partial(self) -> list[Event]:
-        self._stable += self._words(self._state.decoder.commit())
-        words = (*self._stable, *self._words(self._state.decoder.words()))
-        partial = Partial(self._segment, words, len(self._stable))
-        if partial == self._last or not (words or self._last):
-            return []
-        self._last = partial
-        return [partial]
-
-    def _end_segment(self) -> Final:
-        self._pipeline.advance(self._state, self._input.finish())
-        self._pipeline.finish(self._state)
-        self._stable += self._words(self._state.decoder.commit())
-        best = self._state.decoder.finish()
-        rest = self._words(best[0].words) if best else []
-        final = Final(self._segment, (*self._stable, *rest), self._offset, self.seconds)
-        self._stable, self._last = [], None
-        self._segment += 1
-        return final
-
-    def _words(self, decoded: Iterable[DecodedWord]) -> list[Word]:
-        """Frames to seconds from the stream's start."""
-        step, delay = self._pipeline.seconds_per_output, self._delay
-        first, last = self._offset, self.seconds
-
-        def seconds(frame: int) -> Seconds:
-            return min(max(first, first + frame * step - delay), last)
-
-        return [
-            Word(word.text, seconds(word.start_frame), seconds(word.end_frame), word.confidence)
-            for word in decoded
-        ]

@@ -1,0 +1,80 @@
+"""Where a segment ends: three rules over the silence that model and signal agree on.
+
+The model hears silence as blanks, but later than the signal, by its look-ahead; and it hears
+blanks in speech that it does not understand, which is loud. So the signal has to be quiet, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ds2edge.options import StreamOptions
+from ds2edge.results import Seconds
+from ds2edge.text import BLANK
+
+BLANK_ENOUGH = np.log(np.float32(0.5))  # of a frame without a token
+RISE = 1.0  # dB a second by which the quietest level is forgotten
+QUIET_SHARE = 0.4  # of the way from the quietest to the loudest level, in dB
+QUIET_MARGIN = 6.0  # dB above the quietest that are quiet at any rate
+FORCED = 1.5  # times the longest segment: then it ends anywhere
+SILENT_LEVEL = -100.0  # dB of digital silence
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass
+class Level:
+    """How loud the signal is, and has been. Goes on from segment to segment."""
+
+    quietest: float = 0.0  # dB of full scale, rising slowly
+    loudest: float = SILENT_LEVEL  # dB, falling slowly
+    quiet: Seconds = 0.0  # since it was loud
+
+    def hear(self, power: float, seconds: Seconds) -> None:
+        """Take the mean square of the next samples, which last `seconds`."""
+        level = 10 * math.log10(power + 1e-10)
+        self.quietest = min(self.quietest + RISE * seconds, level)
+        self.loudest = max(self.loudest - RISE * seconds, level)
+        reach = max(QUIET_MARGIN, QUIET_SHARE * (self.loudest - self.quietest))
+        self.quiet = self.quiet + seconds if level <= self.quietest + reach else 0.0
+
+
+@dataclass
+class Silence:
+    """Of one segment, as the model hears it."""
+
+    seconds: Seconds = 0.0  # of the segment so far
+    blank: Seconds = 0.0  # since the last token
+
+    def hear(self, log_probs: FloatArray, step: Seconds) -> None:
+        """Take the next outputs, of `step` seconds each; shape = (outputs, tokens)."""
+        tokens = np.flatnonzero(log_probs[:, BLANK] < BLANK_ENOUGH)
+        after = len(log_probs) - 1 - int(tokens[-1]) if len(tokens) else None
+        self.seconds += len(log_probs) * step
+        self.blank = self.blank + len(log_probs) * step if after is None else after * step
+
+
+def is_endpoint(
+    silence: Silence,
+    level: Level,
+    options: StreamOptions,
+    look_ahead: Seconds,
+    has_words: Callable[[], bool],
+) -> bool:
+    """Does the segment end here?
+
+    Args:
+        look_ahead: by which the model's outputs are later than the signal.
+        has_words: of the segment; only asked when it matters.
+    """
+    seconds, silent = silence.seconds + look_ahead, silence.blank + look_ahead
+    if seconds >= options.longest:
+        return silence.blank > 0 or seconds >= FORCED * options.longest
+    if silent < options.silence_after or level.quiet < min(look_ahead, options.silence_after):
+        return False
+    return seconds >= options.silence_before or has_words()

@@ -1,0 +1,163 @@
+"""What can differ from stream to stream: phrases, vocabularies, weights, further readings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SPEECH
+
+from ds2edge import Bundle, Final, StreamOptions, Transcriber
+from ds2edge.audio import read_audio
+from ds2edge.bundle import load_bundle, pack_bundle
+from ds2edge.errors import BundleError, ConfigError, DecoderError, StreamError, TextError
+
+RATE = 16_000
+WOMAN = SPEECH / "2428-83705-0017.mp3"  # "... that as a woman of business she was ..."
+Samples = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def woman() -> Samples:
+    return read_audio(WOMAN, RATE)
+
+
+def text(transcriber: Transcriber, **options: Any) -> str:
+    return transcriber.transcribe(WOMAN, options=StreamOptions(**options)).text
+
+
+def test_a_boost_finds_the_phrase(transcriber: Transcriber) -> None:
+    assert "a woman of business" not in text(transcriber)
+    assert "a woman of business" in text(transcriber, boost={"A  Woman of Business": 8})
+
+
+def test_words_that_are_added_may_be_heard(transcriber: Transcriber) -> None:
+    avoided = dict.fromkeys(("business", "busyness", "bisness"), -50.0)
+    assert "busness" not in set(transcriber.bundle.words or ())
+    assert "busness" not in text(transcriber, boost=avoided)
+    assert "busness" in text(transcriber, boost=avoided, add_words=["busness"])
+
+
+def test_a_closed_vocabulary_is_all_there_is(transcriber: Transcriber) -> None:
+    phrases = ["I found", "she was", "beyond all my expectations"]
+    heard = text(transcriber, vocabulary=phrases, unknown=5.0)
+    assert heard.startswith("i found")
+    assert heard.endswith("she was beyond all my expectations")
+    assert set(heard.split()) <= {"<unk>", *" ".join(phrases).lower().split()}
+
+
+def test_alternatives(transcriber: Transcriber) -> None:
+    (segment,) = transcriber.transcribe(WOMAN, options=StreamOptions(alternatives=3)).segments
+    texts = [segment.text, *(other.text for other in segment.alternatives)]
+    assert len(set(texts)) == 4
+    scores = [other.score for other in segment.alternatives]
+    assert scores == sorted(scores, reverse=True)
+    assert segment.text == text(transcriber)
+
+
+def test_phrases_change_while_a_segment_is_open(transcriber: Transcriber, woman: Samples) -> None:
+    with transcriber.stream(RATE) as stream:
+        events = stream.feed(woman[: RATE // 2])
+        stream.set_options(StreamOptions(boost={"a woman of business": 8}))
+        events += stream.feed(woman[RATE // 2 :]) + stream.finish()
+    assert "a woman of business" in events[-1].text
+    assert len([event for event in events if isinstance(event, Final)]) == 1
+
+
+def test_another_vocabulary_counts_from_the_next_segment(
+    transcriber: Transcriber, woman: Samples
+) -> None:
+    with transcriber.stream(RATE) as stream:
+        stream.feed(woman[:RATE])
+        stream.set_options(StreamOptions(vocabulary=["yes", "no"]))
+        stream.feed(woman[RATE:])
+        (first,) = stream.flush()
+        stream.feed(woman)
+        (second,) = stream.finish()
+    assert first.text == text(transcriber)
+    assert set(second.text.split()) <= {"yes", "no"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"boost": {"naïve": 1.0}}, DecoderError, "'ï'"),
+        ({"boost": {"": 1.0}}, DecoderError, "no words"),
+        ({"boost": {"a": float("nan")}}, DecoderError, "finite"),
+        ({"boost": ["a"]}, ConfigError, "boost must map"),
+        ({"boost": {3: 1.0}}, TextError, "must be a str, got 3"),
+        ({"vocabulary": "yes"}, ConfigError, "list of phrases, got 'yes'"),
+        ({"vocabulary": ["4"]}, DecoderError, "'4'"),
+        ({"add_words": "yes"}, ConfigError, "list of phrases"),
+        ({"add_words": ["x-ray"]}, DecoderError, "'-'"),
+        ({"alternatives": -1}, ConfigError, "from 0 to 1000"),
+        ({"unknown": -1.0}, DecoderError, "unknown"),
+    ],
+)
+def test_bad_options_leave_the_stream_as_it_was(
+    transcriber: Transcriber,
+    woman: Samples,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with transcriber.stream(RATE) as stream:
+        stream.feed(woman)
+        before = stream.options
+        with pytest.raises(error, match=message):
+            stream.set_options(StreamOptions(**options))
+        assert stream.options is before
+        assert stream.finish()[0].text == text(transcriber)
+
+
+def test_async_streams_are_streams(transcriber: Transcriber, woman: Samples) -> None:
+    async def blocks() -> AsyncIterator[Samples]:
+        for block in np.array_split(woman, 20):
+            await asyncio.sleep(0)
+            yield block
+
+    async def run() -> list[str]:
+        async with transcriber.async_stream(RATE) as stream:
+            return [event.text async for event in stream.events(blocks())]
+
+    async def both() -> list[list[str]]:
+        return await asyncio.gather(run(), run())
+
+    first, second = asyncio.run(both())
+    assert first == second
+    assert first[-1] == text(transcriber)
+
+
+def test_async_misuse(transcriber: Transcriber, woman: Samples) -> None:
+    async def run() -> None:
+        async with transcriber.async_stream(RATE) as stream:
+            await stream.set_options(StreamOptions(alternatives=1))
+            calls = [stream.feed(woman[:8000]), stream.feed(woman[8000:])]
+            await asyncio.gather(*calls)  # one after the other
+            assert stream.seconds == pytest.approx(len(woman) / RATE)
+            (final,) = await stream.finish()
+            assert final.text == text(transcriber)
+            with pytest.raises(StreamError, match="finished"):
+                await stream.feed(woman)
+        with pytest.raises(StreamError, match="finished"):
+            await stream.flush()
+
+    asyncio.run(run())
+
+
+def test_a_bundle_from_bytes(transcriber: Transcriber, tmp_path: Path, cache: Path) -> None:
+    packed = pack_bundle(load_bundle("en"), tmp_path / "en.ds2").read_bytes()
+    again = Transcriber(Bundle.from_bytes(packed))
+    assert again.transcribe(WOMAN) == transcriber.transcribe(WOMAN)
+    broken: list[Callable[[], Any]] = [
+        lambda: Bundle.from_bytes(packed[:-100]),
+        lambda: Bundle.from_bytes(b""),
+        lambda: Bundle.from_bytes("en"),  # type: ignore[arg-type]
+    ]
+    for attempt in broken:
+        with pytest.raises(BundleError):
+            attempt()
