@@ -1,11 +1,20 @@
-"""The parser of every `ds2edge` command."""
+"""What every `ds2edge` command shares: its parser, exit codes, and how it fails."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, NoReturn
 
-BAD_USAGE = 2
+SUCCESS, SOME_FAILED, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+EXIT_CODES = """\
+exit codes:
+  0    everything was done
+  1    some of several files failed; the others were transcribed
+  2    nothing could be done: bad input, bad usage, or a missing package
+  130  interrupted with Ctrl-C
+"""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -17,4 +26,10 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(*arguments, **settings)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_USAGE, f"ds2edge: {message}; see {self.prog} --help\n")
+        self.exit(FAILED, f"ds2edge: {message}; see {self.prog} --help\n")
+
+
+def fail(message: str) -> int:
+    """Say on standard error, in one line, what went wrong. Returns: the exit code for it."""
+    print("ds2edge:", " ".join(message.split("\n")), file=sys.stderr)
+    return FAILED

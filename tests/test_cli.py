@@ -22,7 +22,9 @@ import pytest
 import soundfile
 
 from ds2edge import cli
+from ds2edge.arguments import PIPE_CLOSED
 from ds2edge.audio import read_audio
+from ds2edge.commands import info, transcribe
 from ds2edge.errors import BundleError, ConfigError
 from ds2edge.results import Final, Transcript, Word
 
@@ -63,8 +65,9 @@ class FakeTranscriber:
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Calls the command; returns exit code, standard output and standard error."""
-    monkeypatch.setattr(cli, "Transcriber", FakeTranscriber)
-    monkeypatch.setattr(cli, "StreamOptions", FakeOptions)
+    monkeypatch.setattr(info, "Transcriber", FakeTranscriber)
+    monkeypatch.setattr(transcribe, "Transcriber", FakeTranscriber)
+    monkeypatch.setattr(transcribe, "StreamOptions", FakeOptions)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         try:
@@ -99,6 +102,45 @@ def test_json_is_a_line_for_each_file(run):
     assert first["segments"][0]["words"][0] == expected
 
 
+def test_a_folder_stands_for_its_recordings(run, tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.mp3", "deep/a.MP3", "notes.txt"):
+        (tmp_path / name).write_bytes(Path(RECORDING).read_bytes())
+    code, out, err = run("transcribe", tmp_path)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"{tmp_path}/b.mp3: 32 None True",
+        f"{tmp_path}/deep/a.MP3: 32 None True",
+    ]
+
+
+def test_words_and_subtitles(run):
+    assert run("transcribe", "--words", RECORDING)[1] == (
+        "0.50\t1.00\t0.75\t32\n0.50\t1.00\t0.75\tNone\n0.50\t1.00\t0.75\tTrue\n"
+    )
+    assert run("transcribe", "--words", RECORDING, OTHER)[1].startswith(f"{RECORDING}\t0.50\t")
+    assert "32 None True" in run("transcribe", "--srt", RECORDING)[1].splitlines()
+    assert run("transcribe", "--vtt", RECORDING)[1].startswith("WEBVTT\n")
+    code, out, err = run("transcribe", "--srt", RECORDING, OTHER)
+    assert (code, out, err) == (2, "", "ds2edge: --srt of 2 files needs --output FOLDER\n")
+
+
+def test_files_for_a_folder(run, tmp_path):
+    same = tmp_path / "in" / Path(RECORDING).name
+    same.parent.mkdir()
+    same.write_bytes(Path(RECORDING).read_bytes())
+    code, out, err = run("transcribe", "--srt", "--output", tmp_path / "out", RECORDING, same)
+    assert (code, out, err) == (0, "", "")
+    stem = Path(RECORDING).stem
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{stem}-2.srt", f"{stem}.srt"]
+
+
+def test_display_text(run):
+    assert run("transcribe", "--display", RECORDING)[1] == "32 None True\n"
+    facts = json.loads(run("transcribe", "--display", "--json", RECORDING)[1])
+    assert facts["display"] == "32 None True"
+
+
 def test_options_become_flags(run):
     flags = ("--beam", "8", "--alpha", "-0.5", "--no-language-model")
     assert run("transcribe", *flags, RECORDING) == (0, "8 -0.5 False\n", "")
@@ -124,7 +166,7 @@ def truncated_flac(path: Path) -> None:
 
 BAD_FILES = {
     "missing.wav": (lambda path: None, "No such file"),
-    "folder.wav": (Path.mkdir, "Is a directory"),
+    "folder.wav": (Path.mkdir, "is a folder without recordings"),
     "empty.wav": (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
     "text.wav": (lambda path: path.write_text("hello\n" * 99), "not a readable recording"),
     "cut.flac": (truncated_flac, "damaged or cut short"),
@@ -249,7 +291,8 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_cli
 from ds2edge import cli
-cli.Transcriber, cli.StreamOptions = test_cli.FakeTranscriber, test_cli.FakeOptions
+from ds2edge.commands import transcribe
+transcribe.Transcriber, transcribe.StreamOptions = test_cli.FakeTranscriber, test_cli.FakeOptions
 sys.exit(cli.main())
 """
 FAKE_COMMAND = [sys.executable, "-P", "-c", FAKE_PROGRAM]  # -P: the installed ds2edge
@@ -279,7 +322,7 @@ def test_a_closed_pipe_is_quiet():
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait() == cli.PIPE_CLOSED
+    assert process.wait() == PIPE_CLOSED
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -366,6 +409,45 @@ def test_the_installed_command_transcribes_in_silence():
     assert (done.returncode, done.stderr) == (0, "")
     said = "i found that as a woman of business she was beyond all my expectations"
     assert len(set(said.split()) & set(done.stdout.split())) >= 7  # of 14
+
+
+def test_the_installed_command_reads_standard_input():
+    samples = (read_audio(RECORDING, 16_000) * 2**15).astype("<i2").tobytes()
+    command = [Path(sys.executable).with_name("ds2edge"), "transcribe"]
+    raw = subprocess.run(
+        [*command, "--sample-rate", "16000", "-"], input=samples, capture_output=True, check=False
+    )
+    with open(RECORDING, "rb") as file:
+        headed = subprocess.run([*command, "-"], stdin=file, capture_output=True, check=False)
+    text = ds2edge("transcribe", RECORDING).stdout
+    assert (raw.returncode, raw.stderr, raw.stdout.decode()) == (0, b"", text)
+    assert (headed.returncode, headed.stderr, headed.stdout.decode()) == (0, b"", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "samples", "message"),
+    [
+        (["-"], b"abc", "1 of 2 bytes are left"),
+        (["--dtype", "int7", "-"], b"", "got 'int7'"),
+        (["--dtype", "uint8", "-"], b"abc", "got uint8"),
+        (["--channels", "0", "-"], b"", "--channels must be 1 or more"),
+        ([RECORDING], b"", "FILE must be -"),
+        (["--srt", "-"], b"", "recordings with a header"),
+    ],
+)
+def test_bad_raw_samples(arguments, samples, message):
+    command = [Path(sys.executable).with_name("ds2edge"), "transcribe", "--sample-rate", "16000"]
+    done = subprocess.run([*command, *arguments], input=samples, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert message in done.stderr.decode()
+
+
+def test_the_installed_command_hears_boosts():
+    flags = ("--boost", "a Woman of business=8", "--display", "--alternatives", "1")
+    assert "a woman of business" in ds2edge("transcribe", *flags, RECORDING).stdout
+    done = ds2edge("transcribe", "--boost", "woman", RECORDING)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "needed PHRASE=NUMBER, got 'woman'" in done.stderr
 
 
 def test_the_installed_command_on_bad_input(tmp_path):

@@ -1,0 +1,1 @@
+"""The commands of `ds2edge` that need no extra, a module each."""
