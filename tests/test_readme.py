@@ -1,4 +1,4 @@
-"""What the README shows works as it stands."""
+"""What the README and the pages in docs/ show works as it stands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks_of(page: str) -> list[tuple[str, str]]:
+    """Language and code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = blocks_of(README)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [
     line
@@ -34,6 +42,15 @@ def test_the_python_blocks_run_one_after_the_other(monkeypatch, capsys):
     for number, code in enumerate(PYTHON):
         exec(compile(code, f"README.md, Python block {number}", "exec"), names)
     assert capsys.readouterr().out.count("\n") > len(PYTHON)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_python_blocks_of_a_page_run(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for language, code in blocks_of(path.read_text()):
+        if language == "python":
+            exec(compile(code, path.name, "exec"), names)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
