@@ -7,7 +7,8 @@ DEMO ?= tests/data/speech/2428-83705-0017.mp3
 VENVS := .venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NEEDED_PACKAGES := python3-dev python3-venv g++ make
-SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
+SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev \
+  libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
 SOURCES := pyproject.toml CMakeLists.txt \

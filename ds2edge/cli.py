@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ds2edge.acoustic import captured_stderr
 from ds2edge.arguments import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, CommandParser, fail
-from ds2edge.commands import info, transcribe
+from ds2edge.commands import devices, info, mic, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
 
 # Commands of the `train` extra: imported when called, so that the others never need TensorFlow.
@@ -28,6 +28,7 @@ EXAMPLES = """\
 examples:
   ds2edge transcribe meeting.wav
   ds2edge transcribe --json *.opus > transcripts.jsonl
+  ds2edge mic
   ds2edge info
   ds2edge train --help
 """
@@ -62,8 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    transcribe.add_parser(commands)
-    info.add_parser(commands)
+    for command in (transcribe, mic, devices, info):
+        command.add_parser(commands)
     for name, (_, help_text) in EXTRA_COMMANDS.items():
         commands.add_parser(name, help=f"{help_text} (needs ds2edge[train])", add_help=False)
     return parser

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from ds2edge.display import display
-
 Seconds: TypeAlias = float
 
 
@@ -37,7 +35,7 @@ class Partial:
     @property
     def display(self) -> str:
         """`text` as a reader expects it: figures, capital letters."""
-        return display(self.text)
+        return _displayed(self.text)
 
     @property
     def stable(self) -> str:
@@ -74,7 +72,7 @@ class Final:
     @property
     def display(self) -> str:
         """`text` as a reader expects it: figures, capital letters."""
-        return display(self.text)
+        return _displayed(self.text)
 
 
 Event: TypeAlias = Partial | Final
@@ -121,3 +119,9 @@ class Transcript:
 def join_words(words: Iterable[Word]) -> str:
     """The words' text with single spaces between."""
     return " ".join(word.text for word in words)
+
+
+def _displayed(text: str) -> str:
+    from ds2edge.display import display  # late: its tables are only for those who ask
+
+    return display(text)

@@ -194,9 +194,9 @@ class Stream:
 
 def version() -> str:
     """Of ds2edge."""
-    import ds2edge
+    from importlib.metadata import version as version_of
 
-    return ds2edge.__getattr__("__version__")
+    return version_of("ds2edge")
 
 
 def _known(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
