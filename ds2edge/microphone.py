@@ -280,10 +280,7 @@ class _Losses:
         moves, self._last_stamp = stamp > self._last_stamp, stamp
         late = self._ours.late(now, samples)
         by_stamp = self._stamps.late(stamp, samples) if moves else late
-        lost = min(late, by_stamp) if overflow else self._unreported(now, late)
-        if lost:
-            self._late_since = None
-        return lost
+        return min(late, by_stamp) if overflow else self._unreported(now, late)
 
     def _unreported(self, now: Seconds, late: int) -> int:
         if late < UNREPORTED_LOSS * self._rate:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy.typing as npt
 
 from ds2edge.audio import FloatArray, SampleInput, Samples
+from ds2edge.audio_check import AudioCheck
 from ds2edge.decoder import DecodedWord
 from ds2edge.endpoint import Level, Silence, is_endpoint
 from ds2edge.errors import DecoderError, StreamError
@@ -42,6 +43,7 @@ class Stream:
         self._input_start: Seconds = 0.0  # where the input begins in the stream
         self._taken = 0  # of its samples, at the model's rate
         self._level = Level()
+        self._check = AudioCheck(self._rate)
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = ""
@@ -149,6 +151,7 @@ class Stream:
     def _advance(self, samples: FloatArray) -> list[Event]:
         """Chunk by chunk, so that segments end at the same samples however these are cut."""
         finals: list[Event] = []
+        self._check.hear(samples)
         while len(samples):
             piece = samples[: self._pipeline.samples_needed(self._state)]
             samples = samples[len(piece) :]

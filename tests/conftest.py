@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ settings.load_profile("ds2edge")
 
 SPEECH = Path(__file__).parent / "data" / "speech"
 RECORDINGS = sorted(p for p in SPEECH.iterdir() if p.suffix in {".mp3", ".opus", ".flac", ".wav"})
+
+
+def interruptible() -> None:
+    """For a child, before it runs: Ctrl-C counts, even if what runs the tests ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

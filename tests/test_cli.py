@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from conftest import interruptible
 
 from ds2edge import cli
 from ds2edge.arguments import PIPE_CLOSED
@@ -340,8 +341,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "FAKE_DELAY": "0.1"},
-        # What runs in the background ignores the signal, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

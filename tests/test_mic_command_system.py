@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import RECORDINGS, SPEECH
+from conftest import RECORDINGS, SPEECH, interruptible
 
 from ds2edge import Transcriber
 from ds2edge.audio import read_audio
@@ -77,7 +77,12 @@ class Terminal:
         self._end, other = pty.openpty()
         environment = {**environment, "TERM": "xterm", "COLUMNS": "100"}
         self.process = subprocess.Popen(
-            command, stdin=other, stdout=other, stderr=other, env=environment
+            command,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            env=environment,
+            preexec_fn=interruptible,
         )
         os.close(other)
         self.written = ""
@@ -139,7 +144,9 @@ def test_a_stopped_process_loses_audio_and_goes_on(
 ) -> None:
     srt = tmp_path / "live.srt"
     command = [DS2EDGE, "mic", "--json", "--srt", srt]
-    with subprocess.Popen(command, env=audio, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=audio, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+    ) as process:
         until(lambda: bool(pactl(audio, "source-outputs")))
         process.send_signal(signal.SIGSTOP)
         time.sleep(2.0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -61,6 +63,7 @@ class FakeDevice:
     channels: tuple[int, ...] = (1,)
     takes: list[Take] = field(default_factory=list)  # what is recorded, before it goes on silently
     end: str = "stop"  # then: "stop" says so, "vanish" only is inactive, "stall", "error", "stay"
+    delay: float = 0.0  # s, before the first of them
     busy: bool = False
     busy_at_start: bool = False
 
@@ -91,6 +94,7 @@ class FakeStream:
 
     def play(self) -> None:
         recorded = 0
+        self.closed.wait(self.device.delay)
         for take in self.device.takes:
             if self.closed.is_set():
                 break
@@ -129,6 +133,7 @@ class FakeSounddevice:
     def __init__(self, devices: list[FakeDevice], default: int) -> None:
         self.devices, self.default = devices, default
         self.streams: list[FakeStream] = []
+        self.checks = 0
         self.clock = SimpleNamespace(now=0.0, monotonic=lambda: self.clock.now)
 
     def facts(self, index: int) -> dict[str, Any]:
@@ -158,6 +163,7 @@ class FakeSounddevice:
         self, device: int, channels: int, dtype: str, samplerate: float
     ) -> None:
         assert dtype == "float32"
+        self.checks += 1
         if self.devices[device].busy:
             raise BUSY
         if samplerate not in self.devices[device].rates:
@@ -217,11 +223,13 @@ def read_all(microphone: Microphone) -> tuple[np.ndarray[Any, Any], str]:
 def test_all_samples_come_in_order_then_one_error(
     install: Install, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr("ds2edge.microphone.PATIENCE", 0.3)
+    monkeypatch.setattr("ds2edge.microphone.PATIENCE", 0.3 if end == "stall" else 15.0)
     odd = Take(ramp(10 * BLOCK, 333))  # less than a block is left at the end
     fake = install(FakeDevice("Desk", takes=[*takes(10), odd], end=end))
     with Microphone() as microphone:
+        start = time.monotonic()
         samples, message = read_all(microphone)
+        assert time.monotonic() - start < 10
         assert np.array_equal(samples, ramp(0, 10 * BLOCK + 333))
         assert "'Desk' is gone" in message
         assert fake.streams[0].closed.is_set()
@@ -235,7 +243,15 @@ def test_a_device_that_never_begins_is_gone(
 ) -> None:
     monkeypatch.setattr("ds2edge.microphone.START_PATIENCE", 0.3)
     install(FakeDevice("Desk", end="stall"))
+    start = time.monotonic()
     assert len(read_all(Microphone())[0]) == 0
+    assert time.monotonic() - start < 10
+
+
+def test_a_device_may_take_long_to_begin(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ds2edge.microphone.PATIENCE", 0.1)
+    install(FakeDevice("Desk", takes=takes(1), delay=0.5))
+    assert len(read_all(Microphone())[0]) == BLOCK
 
 
 @pytest.mark.parametrize(
@@ -368,9 +384,10 @@ def test_no_device_at_all(install: Install) -> None:
 
 
 def test_a_busy_device(install: Install) -> None:
-    install(FakeDevice("Desk", busy=True), FakeDevice("Head", busy_at_start=True))
+    fake = install(FakeDevice("Desk", busy=True), FakeDevice("Head", busy_at_start=True))
     with pytest.raises(AudioError, match=r"'Desk' cannot be opened: .*Device unavailable .*-9985"):
         Microphone()
+    assert fake.checks == 1  # no other rate helps
     with pytest.raises(AudioError, match=r"'Head' cannot be opened: .*Device unavailable"):
         next(Microphone(1))
 
@@ -440,7 +457,7 @@ def test_portaudio_is_missing(
 
 def test_sounddevice_is_loaded_when_first_used() -> None:
     code = "import sys, ds2edge.microphone; assert 'sounddevice' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)  # -P: the installed one
 
 
 def test_closed(install: Install) -> None:
@@ -487,12 +504,29 @@ def test_closing_gives_up_where_the_system_hangs(
     assert fake.streams[0].closed.wait(20)
 
 
+def test_closing_in_portaudios_thread_does_not_wait_for_it(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As garbage collection may do."""
+    monkeypatch.setattr("ds2edge.microphone.PATIENCE", 15.0)
+    fake = install(FakeDevice("Desk", takes=takes(1), end="stay"))
+    microphone = Microphone()
+    next(microphone)
+    microphone._capture.thread = threading.get_ident()
+    fake.streams[0].hold_close.clear()
+    start = time.monotonic()
+    microphone.close()
+    assert time.monotonic() - start < 10
+
+
 def test_ctrl_c_ends_the_iteration(install: Install) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     fake = install(FakeDevice("Desk", takes=takes(3), end="stay"))
     threading.Timer(0.3, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt), Microphone() as microphone:
         for _ in microphone:
             pass
+    signal.signal(signal.SIGINT, before)
     assert fake.streams[0].closed.is_set()
 
 

@@ -35,7 +35,6 @@ RATE = 48_000  # of the sink
 SPOKEN = Path(__file__).parent / "data" / "speech" / "2428-83705-0017.mp3"
 PACKAGES = "pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 
-# The daemon that Debian starts is not asked: another cookie, another socket, no D-Bus.
 SOUND = "pcm.!default { type pulse }\nctl.!default { type pulse }\n"
 RECORDER = """
 import sys, time, numpy as np

@@ -120,6 +120,14 @@ def test_a_reader_waits_no_longer_than_it_said() -> None:
     assert ring.waiting == 3
 
 
+def test_writing_wakes_the_reader() -> None:
+    ring = RingBuffer(10)
+    threading.Timer(0.05, ring.write, args=(np.ones(4, np.float32),)).start()
+    start = time.monotonic()
+    assert len(ring.read(4, 10, timeout=30.0)) == 4
+    assert time.monotonic() - start < 20
+
+
 def test_closing_wakes_the_reader_and_leaves_what_waits() -> None:
     ring = RingBuffer(10)
     ring.write(np.ones(3, np.float32))

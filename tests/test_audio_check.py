@@ -1,0 +1,69 @@
+"""Audio that cannot be heard well is told of, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+from conftest import RECORDINGS
+
+from ds2edge import Transcriber
+from ds2edge.audio import read_audio
+from ds2edge.audio_check import AudioCheck
+
+RATE = 16_000
+Samples = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def speech() -> Samples:
+    return np.concatenate([read_audio(path, RATE) for path in RECORDINGS])[: RATE * 12]
+
+
+def telephone(samples: Samples) -> Samples:
+    return soxr.resample(soxr.resample(samples, RATE, 8_000), 8_000, RATE)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: np.clip(20 * s, -1, 1), "% of the audio is clipped"),
+        (lambda s: s / 1000, r"nearly silent \(peak -\d+ dB"),
+        (lambda s: 0 * s, "digital silence: is the microphone muted"),
+        (telephone, "nothing above 4000 Hz"),
+    ],
+)
+def test_bad_audio_is_told_of_once(
+    speech: Samples,
+    spoil: Callable[[Samples], Samples],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check = AudioCheck(RATE)
+    for block in np.array_split(np.tile(spoil(speech), 3).astype(np.float32), 100):
+        check.hear(block)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].name == "ds2edge.audio_check"
+    assert re.search(message, caplog.text)
+
+
+def test_good_audio_is_not_told_of(
+    speech: Samples, transcriber: Transcriber, caplog: pytest.LogCaptureFixture
+) -> None:
+    for cut in (np.array_split(speech, 500), [speech]):
+        check = AudioCheck(RATE)
+        for block in cut:
+            check.hear(block)
+    transcriber.transcribe(speech, RATE)
+    assert not caplog.records
+
+
+def test_a_stream_tells(transcriber: Transcriber, caplog: pytest.LogCaptureFixture) -> None:
+    with transcriber.stream(48_000) as stream:
+        for _ in range(11):
+            stream.feed(np.zeros(48_000, np.float32))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
