@@ -29,7 +29,8 @@ class AudioCheck:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
         self._warned: set[str] = set()
-        self._forget()
+        self._count = self._clipped = 0
+        self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
         """Take mono samples, in any pieces."""

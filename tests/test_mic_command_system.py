@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import pty
 import re
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import RECORDINGS, SPEECH, interruptible
+from conftest import SPEECH, interruptible
 
 from ds2edge import Transcriber
 from ds2edge.audio import read_audio
@@ -134,13 +136,17 @@ def test_live_in_a_terminal(audio: dict[str, str], spoken: Path, transcriber: Tr
     terminal.read(10.0)
     assert terminal.process.wait(10) == 0
     assert shown.count("behind") > 20  # partials, in place
-    said, wanted = " ".join(terminal.finals()).split(), transcriber.transcribe(WOMAN).text.split()
-    assert said[1:-1], terminal.written
-    assert " ".join(wanted[1:-1]) in " ".join(said)
+    assert likeness(" ".join(terminal.finals()), transcriber) >= 0.8, terminal.written
 
 
-def test_a_stopped_process_loses_audio_and_goes_on(
-    audio: dict[str, str], spoken: Path, tmp_path: Path
+def likeness(said: str, transcriber: Transcriber) -> float:
+    """0..1: a device begins between two samples of the file, and the model hears that."""
+    wanted = transcriber.transcribe(WOMAN).text
+    return difflib.SequenceMatcher(None, said.split(), wanted.split()).ratio()
+
+
+def test_a_process_that_was_stopped_goes_on(
+    audio: dict[str, str], spoken: Path, tmp_path: Path, transcriber: Transcriber
 ) -> None:
     srt = tmp_path / "live.srt"
     command = [DS2EDGE, "mic", "--json", "--srt", srt]
@@ -157,6 +163,8 @@ def test_a_stopped_process_loses_audio_and_goes_on(
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "beyond all my expectations" in out
-    assert "expectations" in srt.read_text()
-    assert len(RECORDINGS) > 1
+    finals = [event for event in map(json.loads, out.splitlines()) if event["type"] == "final"]
+    said = " ".join(final["text"] for final in finals if final["text"])
+    assert likeness(said, transcriber) >= 0.8, said
+    shown = [line for line in srt.read_text().splitlines() if line[:1].isalpha()]
+    assert " ".join(shown) == said
