@@ -124,7 +124,7 @@ class Studio:
         """What a process with a `Microphone` heard while something happened."""
         file = self.folder / "heard.npz"
         with subprocess.Popen(
-            [sys.executable, "-c", RECORDER, str(file), str(seconds), str(rate)],
+            [sys.executable, "-P", "-c", RECORDER, str(file), str(seconds), str(rate)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -230,7 +230,7 @@ def test_a_device_that_goes_away(studio: Studio, end: signal.Signals) -> None:
 
 def test_devices_are_listed(studio: Studio) -> None:
     code = "from ds2edge.microphone import *; print(input_devices())"
-    listed = studio.run(sys.executable, "-c", code)
+    listed = studio.run(sys.executable, "-P", "-c", code)
     assert listed.returncode == 0, listed.stderr
     assert "name='default'" in listed.stdout
     assert listed.stdout.count("default=True") == 1
