@@ -16,6 +16,7 @@ FAINT_LEVEL = 10 ** (-45 / 20)  # peak, of full scale
 NARROW = 4_000.0  # Hz, all that a telephone transmits
 NARROW_SHARE = 1e-5  # of the power above that, -50 dB
 WINDOW = 1024  # samples of a spectrum
+LOOKS = 4  # spectra in a second
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -29,7 +30,9 @@ class AudioCheck:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
         self._warned: set[str] = set()
+        self._recent = np.zeros(0, np.float32)
         self._count = self._clipped = 0
+        self._looked = 0  # samples heard when the last spectrum was taken
         self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
@@ -40,14 +43,19 @@ class AudioCheck:
         self._count += len(samples)
         self._clipped += int(np.count_nonzero(sizes >= CLIPPED_LEVEL))
         self._peak = max(self._peak, float(sizes.max()))
-        if len(samples) >= WINDOW:
-            spectrum = np.abs(np.fft.rfft(samples[:WINDOW] * np.hanning(WINDOW))) ** 2
-            above = round(NARROW * 1.05 / self._rate * WINDOW)
-            self._power += float(spectrum.sum())
-            self._power_above += float(spectrum[above:].sum())
+        self._recent = np.concatenate([self._recent, samples[-WINDOW:]])[-WINDOW:]
+        if self._count - self._looked >= self._rate / LOOKS:
+            self._looked = self._count
+            self._look()
         if self._count >= LOOKED_AT * self._rate:
             self._judge()
             self._forget()
+
+    def _look(self) -> None:
+        spectrum = np.abs(np.fft.rfft(self._recent * np.hanning(len(self._recent)))) ** 2
+        above = round(1.05 * NARROW / self._rate * len(self._recent))
+        self._power += float(spectrum.sum())
+        self._power_above += float(spectrum[above:].sum())
 
     def _judge(self) -> None:
         if self._clipped > CLIPPED_SHARE * self._count:
@@ -58,7 +66,7 @@ class AudioCheck:
         elif self._peak < FAINT_LEVEL:
             level = 20 * np.log10(self._peak)
             self._warn("faint", f"the audio is nearly silent (peak {level:.0f} dB of full scale)")
-        elif self._power_above < NARROW_SHARE * self._power:
+        elif self._rate > 3 * NARROW and self._power_above < NARROW_SHARE * self._power:
             self._warn(
                 "narrow",
                 f"the audio has nothing above {NARROW:g} Hz, as from a telephone or Bluetooth "
@@ -71,5 +79,5 @@ class AudioCheck:
             log.warning("%s", message)
 
     def _forget(self) -> None:
-        self._count = self._clipped = 0
+        self._count = self._clipped = self._looked = 0
         self._peak = self._power = self._power_above = 0.0

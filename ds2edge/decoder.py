@@ -82,7 +82,7 @@ class Evidence(NamedTuple):
     letters: float  # its tokens
     pace: float  # frames for each of them
     language: float  # log p(word | words before); 0 without language model
-    deficit: float  # what the likelihood gained meanwhile over that of each frame's likeliest token
+    deficit: float  # what log p of the hypothesis gained on each frame's likeliest token meanwhile
     clarity: float  # mean log probability of each frame's likeliest token, around the word
     usual_clarity: float  # the same for the stream so far
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy.typing as npt
@@ -112,10 +112,8 @@ class Stream:
         with self._owned():
             decoder = self._transcriber.decoder(options)
             self._options, self._decoder = options, decoder
-            try:
+            with suppress(DecoderError):  # other words: the open segment ends with its own
                 self._state.decoder.use(decoder)
-            except DecoderError:  # other words: the segment that is open ends with its own
-                return
 
     def close(self) -> None:
         """Drop what is not finished. Closing twice is fine."""
@@ -184,12 +182,12 @@ class Stream:
         return self._input_start + self._taken / self._rate
 
     def _take_stable(self) -> list[Word]:
-        self._stable += self._words(self._state.decoder.commit())
+        self._stable += self._words(self._state.decoder.commit(), self._position)
         return self._stable
 
     def _partial(self) -> list[Event]:
         stable = self._take_stable()
-        words = (*stable, *self._words(self._state.decoder.words()))
+        words = (*stable, *self._words(self._state.decoder.words(), self._position))
         partial = Partial(self._segment, words, len(stable))
         if partial == self._last or not (words or self._last):
             return []
@@ -202,23 +200,22 @@ class Stream:
 
     def _end_segment(self, end: Seconds) -> Final:
         self._pipeline.finish(self._state)
-        stable = tuple(self._take_stable())
+        stable = (*self._stable, *self._words(self._state.decoder.commit(), end))
         best, *others = self._state.decoder.finish(1 + self._options.alternatives)
         return Final(
             self._segment,
-            (*stable, *self._words(best.words)),
+            (*stable, *self._words(best.words, end)),
             self._start,
             end,
-            tuple(Alternative((*stable, *self._words(o.words)), o.score) for o in others),
+            tuple(Alternative((*stable, *self._words(o.words, end)), o.score) for o in others),
         )
 
-    def _words(self, decoded: Iterable[DecodedWord]) -> list[Word]:
-        """Frames to seconds from the stream's start."""
-        step, delay = self._pipeline.seconds_per_output, self._delay
-        first, last = self._start, self.seconds
+    def _words(self, decoded: Iterable[DecodedWord], end: Seconds) -> list[Word]:
+        """Frames to seconds from the stream's start, within the segment, which ends at `end`."""
+        step, delay, start = self._pipeline.seconds_per_output, self._delay, self._start
 
         def seconds(frame: int) -> Seconds:
-            return min(max(first, first + frame * step - delay), last)
+            return min(max(start, start + frame * step - delay), end)
 
         return [
             Word(word.text, seconds(word.start_frame), seconds(word.end_frame), word.confidence)

@@ -18,7 +18,8 @@ void PrefixTree::reset(int32_t root_token, const LmState& state) {
 size_t PrefixTree::bytes() const {
   return prefixes_.capacity() * sizeof(Prefix) + moments_.capacity() * sizeof(Moment) +
          (states_.capacity() + kept_states_.capacity()) * sizeof(LmState) +
-         (new_prefix_.capacity() + new_moment_.capacity() + new_state_.capacity()) * sizeof(int32_t);
+         (new_prefix_.capacity() + new_moment_.capacity() + new_state_.capacity()) *
+             sizeof(int32_t);
 }
 
 int32_t PrefixTree::find(int32_t parent, int32_t token) const {

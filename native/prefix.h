@@ -66,7 +66,7 @@ class PrefixTree {
 
   // Keeps only what leads from the root to `nodes`, and the chains of moments that run beside
   // these paths: two for each node, the first ones of all nodes, then the second ones. Rewrites
-  // both lists to the new places. Takes the root's language score from every prefix' and returns it.
+  // both lists to the new places. Takes the root's language score from all others; returns it.
   float compact(std::vector<int32_t>* nodes, std::vector<int32_t>* moments);
   // Is it worth while to compact?
   bool crowded() const { return prefixes_.size() + moments_.size() > limit_; }

@@ -276,7 +276,7 @@ class SearchState {
   float root_depth_ = 0.0f;     // of the last moment before the root
   Heard heard_;
   bool all_blank_ = false;      // no hypothesis has mass that ends with a token
-  bool has_cut_ = false;        // inside a word: what follows reads the same with a space and without
+  bool has_cut_ = false;        // inside a word: a space before what follows changes no text
 
   // Working space of step(), kept so that no frame allocates.
   std::vector<Symbol> symbols_;

@@ -231,7 +231,7 @@ size_t SearchState::best() const {
 }
 
 size_t SearchState::bytes() const {
-  size_t bytes = tree_.bytes() + heard_.bytes() + survivors_.bytes() + certain_.capacity() * sizeof(Word);
+  size_t bytes = tree_.bytes() + heard_.bytes() + survivors_.bytes();
   const auto add = [&bytes](const auto& array) { bytes += array.capacity() * sizeof(array[0]); };
   const_cast<Beam&>(beam_).each_array(add);
   const_cast<Beam&>(next_).each_array(add);
@@ -239,7 +239,8 @@ size_t SearchState::bytes() const {
                             &new_total_, &ranks_}) {
     add(*array);
   }
-  add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(saved_), add(begun_), add(reached_), add(divided_);
+  add(certain_), add(symbols_), add(extensions_), add(child_mask_), add(kept_), add(saved_);
+  add(begun_), add(reached_), add(divided_);
   return bytes;
 }
 

@@ -35,8 +35,8 @@ class Trie {
 
   // Calls ended(node, item) for the first item of each node where sequences end.
   template <class Ended>
-  void build(const std::vector<int32_t>& tokens, std::vector<Sequence> sequences, size_t token_count,
-             const Ended& ended) {
+  void build(const std::vector<int32_t>& tokens, std::vector<Sequence> sequences,
+             size_t token_count, const Ended& ended) {
     narrow_ = token_count <= 64;
     sort(tokens, &sequences);
     struct Range {

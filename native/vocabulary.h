@@ -120,7 +120,8 @@ struct OpenWords : AnyWords {
 // Whole phrases of a list only; with a finite `cost`, unknown words between them.
 struct ClosedWords : AnyWords {
   static constexpr bool kHasOutside = true;
-  ClosedWords(const ClosedVocabulary& vocabulary, float cost) : vocabulary(vocabulary), cost(cost) {}
+  ClosedWords(const ClosedVocabulary& vocabulary, float cost)
+      : vocabulary(vocabulary), cost(cost) {}
 
   bool allows_unknown() const { return cost < kNever; }
   bool spaced() const { return vocabulary.speller().space() != kNoIndex; }

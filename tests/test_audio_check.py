@@ -28,6 +28,7 @@ def telephone(samples: Samples) -> Samples:
     return soxr.resample(soxr.resample(samples, RATE, 8_000), 8_000, RATE)
 
 
+@pytest.mark.parametrize("blocks", [20, 720, 5000])  # 720: of 50 ms, as a microphone gives
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -41,10 +42,11 @@ def test_bad_audio_is_told_of_once(
     speech: Samples,
     spoil: Callable[[Samples], Samples],
     message: str,
+    blocks: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     check = AudioCheck(RATE)
-    for block in np.array_split(np.tile(spoil(speech), 3).astype(np.float32), 100):
+    for block in np.array_split(np.tile(spoil(speech), 3).astype(np.float32), blocks):
         check.hear(block)
     assert len(caplog.records) == 1
     assert caplog.records[0].name == "ds2edge.audio_check"
@@ -59,6 +61,13 @@ def test_good_audio_is_not_told_of(
         for block in cut:
             check.hear(block)
     transcriber.transcribe(speech, RATE)
+    assert not caplog.records
+
+
+def test_a_narrow_band_model_asks_for_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    check = AudioCheck(8_000)
+    for _ in range(20):
+        check.hear(np.random.default_rng(0).normal(size=8_000).astype(np.float32) / 9)
     assert not caplog.records
 
 

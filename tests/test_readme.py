@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ds2edge.audio import read_audio
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -36,8 +38,18 @@ def test_the_readme_has_examples():
     assert len(COMMANDS) >= 3
 
 
+class Recording:
+    """Plays in the place of a microphone."""
+
+    sample_rate = 16_000
+
+    def __iter__(self):
+        yield read_audio(ROOT / "tests/data/speech/LJ001-0011.opus", 16_000)
+
+
 def test_the_python_blocks_run_one_after_the_other(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)  # the paths in them are the repository's
+    monkeypatch.setattr("ds2edge.microphone.Microphone", Recording)
     names: dict[str, object] = {}
     for number, code in enumerate(PYTHON):
         exec(compile(code, f"README.md, Python block {number}", "exec"), names)
@@ -47,10 +59,12 @@ def test_the_python_blocks_run_one_after_the_other(monkeypatch, capsys):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_python_blocks_of_a_page_run(path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    blocks = [code for language, code in blocks_of(path.read_text()) if language == "python"]
+    assert blocks
     names: dict[str, object] = {}
-    for language, code in blocks_of(path.read_text()):
-        if language == "python":
-            exec(compile(code, path.name, "exec"), names)
+    for code in blocks:
+        exec(compile(code, path.name, "exec"), names)
+    assert names.keys() - {"__builtins__"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

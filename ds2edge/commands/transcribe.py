@@ -136,10 +136,8 @@ def _run_raw(
     if arguments.shape in ("srt", "vtt"):
         raise ConfigError(f"--{arguments.shape} of standard input is for recordings with a header")
     show = SHAPES[arguments.shape](arguments.display, False)
-    finals: list[Final] = []
     for event in transcriber.events(_raw_blocks(arguments), arguments.sample_rate, options):
         if isinstance(event, Final) and event.words:
-            finals.append(event)
             segment = Transcript((event,), event.end)
             print(show(STANDARD_INPUT, segment), end="", flush=True)
     return SUCCESS
