@@ -40,13 +40,12 @@ from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
-from ds2edge.training.checkpoint import Checkpoint
+from ds2edge.training.checkpoint import Checkpoint, assign
 from ds2edge.training.confidence import fit_decoder
 from ds2edge.training.evaluate import recognise, summary, tune
 from ds2edge.training.language_model import LanguageModel
 from ds2edge.training.manifest import Utterance
 from ds2edge.training.model import AcousticModel, build_model, token_set
-from ds2edge.training.train import assign
 
 CHUNK_OUTPUTS = 4  # of one step: larger is a little faster and answers later
 CHECK_TOLERANCE = 0.5  # nats; processors' int8 kernels round differently, other models are far off

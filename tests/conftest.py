@@ -60,11 +60,10 @@ def tiny_checkpoint(seed: int) -> Checkpoint:
     """A random model of the deployed form, small, with batch norms that do something."""
     from keras import ops
 
-    from ds2edge.training.checkpoint import Checkpoint
+    from ds2edge.training.checkpoint import Checkpoint, variables
     from ds2edge.training.config import Convolution, ModelConfig, TrainConfig
     from ds2edge.training.model import build_model
-    from ds2edge.training.train import variables
-
+    
     config = TrainConfig(
         name="tiny",
         features=FeatureSettings(bins=20),

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds2edge.errors import ConfigError
-from ds2edge.features import POWER_FLOOR, SILENCE, FeatureExtractor, FeatureSettings, mel_bank
+from ds2edge.features import SILENCE, FeatureExtractor, FeatureSettings, mel_bank
 
 SETTINGS = [
     FeatureSettings(),
     FeatureSettings(kind="log_spectrogram", window=320, high=8000.0, prior_frames=5),
     FeatureSettings(bins=20, mean=tuple(np.linspace(-9, -3, 20)), deviation=(2.0,) * 20),
+    FeatureSettings(floor=-110.0, prior_level_frames=20, horizon_frames=150),
 ]
 
 
@@ -32,10 +33,13 @@ def plain_features(samples: np.ndarray[Any, Any], s: FeatureSettings) -> np.ndar
         power = np.abs(np.fft.fft(window * hann, s.fft))[first:last] ** 2 / np.sum(hann**2)
         if s.kind == "log_mel":
             power = power @ mel_bank(s)
-        frame = np.log(power + POWER_FLOOR)
-        if frame.max() > np.log(SILENCE):
+        frame = np.log(power + 10 ** (s.floor / 10))
+        if frame.max() > np.log(10 ** ((s.floor + SILENCE) / 10)):
             seen += 1
-            mean = mean + (frame - mean) / min(s.prior_frames + seen, s.horizon_frames)
+            level = (frame - mean).mean()
+            shape = frame - mean - level
+            mean = mean + shape / min(s.prior_frames + seen, s.horizon_frames)
+            mean = mean + level / min(s.prior_level_frames + seen, s.horizon_frames)
         frames.append((frame - mean) / np.array(s.deviation or [1.0] * s.size))
     return np.array(frames).reshape(-1, s.size)
 
@@ -118,6 +122,9 @@ def test_mel_bank_covers_the_band() -> None:
         {"window": 600},
         {"low": 7000.0},
         {"prior_frames": 0.0},
+        {"prior_level_frames": 600.0},
+        {"floor": 1.0},
+        {"floor": float("nan")},
         {"mean": [1.0]},
         {"colour": "red"},
     ],

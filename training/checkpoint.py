@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from ds2edge.errors import DataError
 from ds2edge.plain_values import from_dict
@@ -67,3 +69,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     config = from_dict(TrainConfig, meta["config"])
     return Checkpoint(config, group("weights/"), group("training/"), meta["progress"])
+
+
+def variables(owner: Any) -> dict[str, Any]:
+    """Values of all variables of a model or an optimiser, by name."""
+    kind = "model" if isinstance(owner, keras.Model) else "optimizer"
+    return {
+        f"{kind}/{i:03d}/{v.path}": ops.convert_to_numpy(v) for i, v in enumerate(owner.variables)
+    }
+
+
+def assign(owner: Any, values: dict[str, Any]) -> None:
+    """Give the variables of a model or an optimiser their values.
+
+    Raises:
+        DataError: a value is missing or of another shape.
+    """
+    kind = "model" if isinstance(owner, keras.Model) else "optimizer"
+    # By position: Keras numbers some names anew in every process.
+    ordered = [values[name] for name in sorted(values) if name.startswith(f"{kind}/")]
+    needed = [tuple(variable.shape) for variable in owner.variables]
+    found = [value.shape for value in ordered]
+    if found != needed:
+        raise DataError(f"the checkpoint's {kind} has shapes {found}, needed {needed}")
+    for variable, value in zip(owner.variables, ordered, strict=True):
+        variable.assign(value)

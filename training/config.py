@@ -85,6 +85,7 @@ class DataConfig:
     train: tuple[Corpus, ...] = ()
     dev: tuple[Corpus, ...] = ()
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each recording and epoch
+    levels: tuple[float, ...] = ()  # dB, least and most gain, drawn for each; empty: none
     batch_seconds: float = 150.0  # audio in a batch, padding included
     batch_size: int = 64  # recordings in a batch, at most
     longest: float = 20.0  # seconds; longer recordings are left out
@@ -94,6 +95,12 @@ class DataConfig:
         _at_least(0.1, self, "longest")
         if not self.speeds or not all(0.25 <= speed <= 4 for speed in self.speeds):
             raise ConfigError(f"data.speeds needs numbers from 0.25 to 4, got {self.speeds}")
+        if self.levels and not (
+            len(self.levels) == 2 and -60 <= self.levels[0] <= self.levels[1] <= 30
+        ):
+            raise ConfigError(
+                f"data.levels needs two gains from -60 to 30 dB, rising, got {self.levels}"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ds2edge.errors import DataError
 from ds2edge.features import FeatureSettings
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.config import AugmentConfig, Corpus, DataConfig, ModelConfig
-from ds2edge.training.feature_cache import FeatureCache, cached_features
+from ds2edge.training.feature_cache import Change, FeatureCache, cached_features
 from ds2edge.training.loss import alignable
 from ds2edge.training.manifest import Utterance, read_manifest
 
@@ -33,11 +33,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Utterances with their tokens and, for each speed, their features."""
+    """Utterances with their tokens and, for each way of changing them, their features."""
 
     utterances: list[Utterance]
     tokens: list[list[int]]
-    features: list[FeatureCache]  # one for each speed
+    features: list[FeatureCache]  # one for each change
     repeats: npt.NDArray[np.int64]  # how often an epoch sees each utterance
 
 
@@ -68,13 +68,13 @@ def load_recordings(
     utterances: Sequence[Utterance],
     repeats: npt.NDArray[np.int64],
     features: FeatureSettings,
-    speeds: Sequence[float],
+    changes: Sequence[Change],
     token_set: TokenSet,
     model: ModelConfig,
     cache: Path,
 ) -> Recordings:
     """Compute or open the features; leave out what CTC cannot align at the highest speed."""
-    caches = [cached_features(utterances, features, speed, cache) for speed in speeds]
+    caches = [cached_features(utterances, features, change, cache) for change in changes]
     tokens = [token_set.encode(normalise(u.text, token_set)) for u in utterances]
     shortest = np.min([c.lengths for c in caches], axis=0)
     keep = np.array(
@@ -96,18 +96,18 @@ def training_batches(
     rng: np.random.Generator,
     sort: bool = False,
 ) -> Iterator[Batch]:
-    """One epoch: every recording as often as it repeats, at a drawn speed, masked.
+    """One epoch: every recording as often as it repeats, at a drawn speed and gain, masked.
 
     Batches come in random order, or with `sort` shortest first (SortaGrad, section 3.3).
     """
     index = np.repeat(np.arange(len(recordings.utterances)), recordings.repeats)
-    speed = rng.integers(len(recordings.features), size=len(index))
-    lengths = np.stack([c.lengths for c in recordings.features])[speed, index]
+    change = rng.integers(len(recordings.features), size=len(index))
+    lengths = np.stack([c.lengths for c in recordings.features])[change, index]
     groups = bucket(lengths, data.batch_seconds * frame_rate, data.batch_size, rng)
     if not sort:
         rng.shuffle(groups)
     for group in groups:
-        frames = [recordings.features[speed[i]][index[i]] for i in group]
+        frames = [recordings.features[change[i]][index[i]] for i in group]
         frames = [spec_augment(f, augment, rng) for f in frames]
         yield pad(frames, [recordings.tokens[index[i]] for i in group])
 

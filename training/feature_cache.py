@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,6 +28,25 @@ log = logging.getLogger(__name__)
 
 # Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
 OFFLINE_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to recordings before their features are computed."""
+
+    speed: float = 1.0  # played so many times as fast
+    levels: tuple[float, ...] = ()  # dB, the least and most gain, drawn for each; empty: none
+
+    def gain(self, utterance: Utterance) -> float:
+        """In dB; the same for a recording whenever it is asked for."""
+        if not self.levels:
+            return 0.0
+        seed = zlib.crc32(f"{utterance.path.name} {self.speed}".encode())
+        return float(np.random.default_rng(seed).uniform(*self.levels))
+
+    def __str__(self) -> str:
+        gains = " at other gains" if self.levels else ""
+        return f"features at speed {self.speed:g}{gains}"
 
 
 @dataclass(frozen=True)
@@ -52,17 +72,18 @@ class FeatureCache:
 def cached_features(
     utterances: Sequence[Utterance],
     settings: FeatureSettings,
-    speed: float,
+    change: Change,
     folder: Path,
     jobs: int | None = None,
 ) -> FeatureCache:
-    """Features of the recordings played `speed` times as fast, from the cache or computed."""
-    key = json.dumps([settings.as_dict(), speed, [str(u.path) for u in utterances]])
+    """Features of the changed recordings, from the cache or computed."""
+    paths = [str(u.path) for u in utterances]
+    key = json.dumps([settings.as_dict(), change.speed, *change.levels, paths])
     name = hashlib.sha256(key.encode()).hexdigest()[:20]
     frames_path, starts_path = folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
     if not starts_path.exists():  # written last: its presence says that both are whole
         folder.mkdir(parents=True, exist_ok=True)
-        _compute(utterances, settings, speed, frames_path, starts_path, jobs)
+        _compute(utterances, settings, change, frames_path, starts_path, jobs)
     return FeatureCache(np.load(frames_path, mmap_mode="r"), np.load(starts_path))
 
 
@@ -75,7 +96,7 @@ def feature_statistics(
         raw = list(pool.map(partial(_log_power, settings), sample, chunksize=8))
         mean = np.concatenate(raw).mean(axis=0, dtype=np.float64)
         centred = replace(settings, mean=tuple(mean.tolist()), deviation=())
-        frames = pool.map(partial(_features, centred, 1.0), sample, chunksize=8)
+        frames = pool.map(partial(_features, centred, Change()), sample, chunksize=8)
         deviation = np.concatenate(list(frames)).std(axis=0, dtype=np.float64)
     return replace(centred, deviation=tuple(deviation.tolist()))
 
@@ -83,7 +104,7 @@ def feature_statistics(
 def _compute(
     utterances: Sequence[Utterance],
     settings: FeatureSettings,
-    speed: float,
+    change: Change,
     frames_path: Path,
     starts_path: Path,
     jobs: int | None,
@@ -91,8 +112,8 @@ def _compute(
     starts, total = [0], 0
     part = frames_path.with_suffix(f".{os.getpid()}.part")
     with _workers(jobs) as pool, part.open("wb") as file:
-        work = pool.map(partial(_features, settings, speed), utterances, chunksize=8)
-        for frames in track(work, f"features at speed {speed:g}", len(utterances)):
+        work = pool.map(partial(_features, settings, change), utterances, chunksize=8)
+        for frames in track(work, str(change), len(utterances)):
             file.write(frames.astype(np.float16).tobytes())
             total += len(frames)
             starts.append(total)
@@ -108,7 +129,7 @@ def _workers(jobs: int | None) -> ProcessPoolExecutor:
 
 
 def _features(
-    settings: FeatureSettings, speed: float, utterance: Utterance
+    settings: FeatureSettings, change: Change, utterance: Utterance
 ) -> npt.NDArray[np.float32]:
     """All frames; none of a recording that cannot be read, which is said."""
     try:
@@ -116,8 +137,10 @@ def _features(
     except AudioError as error:
         log.warning("left out: %s", error)
         return np.zeros((0, settings.size), np.float32)
-    if speed != 1.0:
-        samples = soxr.resample(samples, settings.sample_rate * speed, settings.sample_rate)
+    if change.speed != 1.0:
+        rate = settings.sample_rate
+        samples = soxr.resample(samples, rate * change.speed, rate)
+    samples = samples * np.float32(10 ** (change.gain(utterance) / 20))
     return FeatureExtractor(settings, OFFLINE_CHUNK).extract(samples)
 
 

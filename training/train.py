@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from ds2edge.cache import cache_folder
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.progress import track
 from ds2edge.text import collapse
-from ds2edge.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ds2edge.training.checkpoint import (
+    Checkpoint,
+    assign,
+    load_checkpoint,
+    save_checkpoint,
+    variables,
+)
 from ds2edge.training.config import OptimizerConfig, TrainConfig, load_config
 from ds2edge.training.data import (
     Batch,
@@ -31,9 +38,12 @@ from ds2edge.training.data import (
     read_corpora,
     training_batches,
 )
-from ds2edge.training.feature_cache import feature_statistics
+from ds2edge.training.feature_cache import Change, feature_statistics
 from ds2edge.training.metrics import ErrorRate, character_error_rate
 from ds2edge.training.model import AcousticModel, build_model, output_lengths, token_set
+from ds2edge.training.warm_start import warm_start
+
+NORM_BATCHES = 20  # of an epoch, that tell the statistics of a model to start from
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +52,9 @@ EPILOG = """examples:
       train on speech/*/manifest.tsv; the same command resumes after an interruption
   ds2edge train my.toml --data speech --out runs/mine --fresh
       begin anew, checkpoints in runs/mine
+  ds2edge restore en -o start.npz
+  ds2edge train more.toml --data speech --start start.npz
+      begin with the weights of a bundle
 """
 
 
@@ -66,11 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
     parser.add_argument("--out", type=Path, help="checkpoints [cache folder/runs/NAME]")
     parser.add_argument("--fresh", action="store_true", help="do not resume")
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint whose weights to begin with [random]"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     config = load_config(options.config)
     folder = options.out or cache_folder() / "runs" / config.name
-    train(prepare(config, options.data, folder, options.fresh), options.fresh)
+    start = load_checkpoint(options.start) if options.start else None
+    train(prepare(config, options.data, folder, options.fresh), options.fresh, start)
     return 0
 
 
@@ -89,21 +106,25 @@ def prepare(config: TrainConfig, data: Path, folder: Path, fresh: bool) -> Run:
             log.info("measuring feature statistics")
             features = feature_statistics(utterances, features)
     config = replace(config, features=features)
-    tokens, model, speeds = token_set(config.model), config.model, config.data.speeds
+    tokens, model = token_set(config.model), config.model
+    changes = [Change(speed, config.data.levels) for speed in config.data.speeds]
     return Run(
         config,
         folder,
-        load_recordings(utterances, repeats, features, speeds, tokens, model, cache),
-        load_recordings(dev_utterances, dev_repeats, features, (1.0,), tokens, model, cache),
+        load_recordings(utterances, repeats, features, changes, tokens, model, cache),
+        load_recordings(dev_utterances, dev_repeats, features, [Change()], tokens, model, cache),
     )
 
 
-def train(run: Run, fresh: bool = False) -> AcousticModel:
+def train(run: Run, fresh: bool = False, start: Checkpoint | None = None) -> AcousticModel:
     """Train to the last epoch; each epoch ends with a dev figure and a checkpoint.
+
+    Args:
+        start: what a run that is not resumed begins with, in the place of random weights.
 
     Raises:
         ConfigError: the folder holds a run of another configuration.
-        DataError: the loss is no longer a number.
+        DataError: the loss is no longer a number, or `start` does not fit.
     """
     config = run.config
     keras.utils.set_random_seed(config.optimizer.seed)
@@ -116,6 +137,8 @@ def train(run: Run, fresh: bool = False) -> AcousticModel:
     model.compile(optimizer=optimizer, jit_compile=jit)
     optimizer.build(model.trainable_variables)
     progress = resume(run, model, optimizer, fresh)
+    if start and not progress["epoch"]:
+        warm_start(model, start, islice(epoch_batches(run, 0), 0, None, steps // NORM_BATCHES + 1))
     log.info(
         "%d parameters, %.1f h of audio an epoch, %d steps, from epoch %d of %d",
         model.count_params(),
@@ -231,31 +254,6 @@ def resume(run: Run, model: AcousticModel, optimizer: Any, fresh: bool) -> dict[
     assign(model, checkpoint.training)
     assign(optimizer, checkpoint.training)
     return checkpoint.progress
-
-
-def variables(owner: Any) -> dict[str, Any]:
-    """Values of all variables of a model or an optimiser, by name."""
-    kind = "model" if isinstance(owner, keras.Model) else "optimizer"
-    return {
-        f"{kind}/{i:03d}/{v.path}": ops.convert_to_numpy(v) for i, v in enumerate(owner.variables)
-    }
-
-
-def assign(owner: Any, values: dict[str, Any]) -> None:
-    """Give the variables of a model or an optimiser their values.
-
-    Raises:
-        DataError: a value is missing or of another shape.
-    """
-    kind = "model" if isinstance(owner, keras.Model) else "optimizer"
-    # By position: Keras numbers some names anew in every process.
-    ordered = [values[name] for name in sorted(values) if name.startswith(f"{kind}/")]
-    needed = [tuple(variable.shape) for variable in owner.variables]
-    found = [value.shape for value in ordered]
-    if found != needed:
-        raise DataError(f"the checkpoint's {kind} has shapes {found}, needed {needed}")
-    for variable, value in zip(owner.variables, ordered, strict=True):
-        variable.assign(value)
 
 
 def report(folder: Path, record: dict[str, Any]) -> None:

@@ -1,0 +1,116 @@
+"""A bundle back to a checkpoint, and training that begins with another model's weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import RECORDINGS, tiny_checkpoint
+from keras import ops
+
+from ds2edge import Bundle
+from ds2edge.acoustic import load_backend, run_chunks
+from ds2edge.audio import read_audio
+from ds2edge.cli import main
+from ds2edge.convert.parity import difference, model_log_probs
+from ds2edge.convert.restore import restore
+from ds2edge.errors import DataError
+from ds2edge.features import FeatureExtractor
+from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint
+from ds2edge.training.data import Batch, pad
+from ds2edge.training.model import AcousticModel, build_model
+from ds2edge.training.warm_start import measure_norms, warm_start
+
+Frames = list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def frames(tiny_bundle: Bundle) -> Frames:
+    features = tiny_bundle.manifest.features
+    extractor = FeatureExtractor(features, tiny_bundle.manifest.grid.chunk_frames)
+    return [extractor.extract(read_audio(path, features.sample_rate)) for path in RECORDINGS[:2]]
+
+
+def batch_of(frames: Frames) -> Batch:
+    return pad(frames, [[]] * len(frames))
+
+
+def model_of(checkpoint: Checkpoint) -> AcousticModel:
+    model = build_model(checkpoint.config.model, checkpoint.config.features)
+    assign(model, checkpoint.weights)
+    return model
+
+
+def training_logits(model: AcousticModel, batch: Batch) -> np.ndarray:
+    """As a training step computes them, with the norms of the batch; without dropout."""
+    for layer in model.dropouts:
+        layer.rate = 0.0
+    inputs = {"features": batch.features, "frames": batch.frames}
+    return ops.convert_to_numpy(model(inputs, training=True))
+
+
+def test_a_restored_model_computes_what_the_bundle_does(
+    tiny_bundle: Bundle, frames: Frames
+) -> None:
+    backend = load_backend(tiny_bundle)
+    of_bundle = [run_chunks(backend, one, tiny_bundle.manifest.grid.chunk_frames) for one in frames]
+    found = difference(model_log_probs(model_of(restore(tiny_bundle)), frames), of_bundle)
+    assert found.mean < 0.02  # the bundle rounds activations, too
+    assert found.same_best > 0.98
+    other = model_log_probs(model_of(tiny_checkpoint(seed=2)), frames)
+    assert difference(other, of_bundle).mean > 0.2
+
+
+def test_measured_norms_change_nothing_but_training(tiny_bundle: Bundle, frames: Frames) -> None:
+    model, batch = model_of(restore(tiny_bundle)), batch_of(frames)
+    before = model_log_probs(model, frames)
+    evaluated = ops.convert_to_numpy(model({"features": batch.features, "frames": batch.frames}))
+    assert np.abs(training_logits(model, batch) - evaluated).max() > 0.1
+    model = model_of(restore(tiny_bundle))
+    measure_norms(model, [batch])
+    assert difference(model_log_probs(model, frames), before).largest < 1e-3
+    for logits, expected, steps in zip(
+        training_logits(model, batch), evaluated, batch.frames // 3, strict=True
+    ):
+        np.testing.assert_allclose(logits[:steps], expected[:steps], atol=1e-3)
+
+
+def test_a_shorter_look_ahead_keeps_the_nearest_steps(
+    checkpoint: Checkpoint, frames: Frames
+) -> None:
+    config = replace(checkpoint.config.model, look_ahead=3)
+    model = build_model(config, checkpoint.config.features)
+    warm_start(model, checkpoint, [batch_of(frames)])
+    row = ops.convert_to_numpy(model_of(checkpoint).row.kernel)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.row.kernel), row[:4])
+
+
+@pytest.mark.parametrize("change", [{"units": 32}, {"layers": 1}, {"look_ahead": 9}])
+def test_another_model_cannot_start_from_it(
+    checkpoint: Checkpoint, frames: Frames, change: dict[str, int]
+) -> None:
+    config = replace(checkpoint.config.model, **change)
+    model = build_model(config, checkpoint.config.features)
+    with pytest.raises(DataError, match="to start from has"):
+        warm_start(model, checkpoint, [batch_of(frames)])
+
+
+def test_the_command(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "start.npz"
+    assert main(["restore", str(tiny_bundle.folder), "-o", str(out)]) == 0
+    assert load_checkpoint(out).config.model == restore(tiny_bundle).config.model
+    assert str(out) in capsys.readouterr().out
+
+
+def test_a_bundle_of_another_graph_is_refused(tiny_bundle: Bundle) -> None:
+    training = json.loads(json.dumps(tiny_bundle.manifest.training))
+    training["config"]["model"]["layers"] = 3
+    other = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, training=training))
+    with pytest.raises(DataError, match="not a step graph of its configuration"):
+        restore(other)
+    without = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, training={}))
+    with pytest.raises(DataError, match="does not hold the configuration"):
+        restore(without)
