@@ -19,15 +19,14 @@ from ds2edge.plain_values import from_dict
 
 FloatArray = npt.NDArray[np.float32]
 
-POWER_FLOOR = 1e-9  # of full scale (-90 dB): below it 16-bit audio holds only rounding noise
-SILENCE = 10 * POWER_FLOOR  # a frame with no bin above it is digital silence
+SILENCE = 10.0  # dB above the floor: a frame with no bin above that is digital silence
 
 
 @dataclass(frozen=True)
 class FeatureSettings:
     """What a frame is. Stored in checkpoints and bundles."""
 
-    kind: Literal["log_mel", "log_spectrogram"] = "log_mel"
+    kind: Literal["log_mel", "log_spectrogram"] = "log_mel"  # mel bands, or Fourier bins
     sample_rate: int = 16_000  # Hz
     window: int = 400  # samples in a frame (25 ms)
     hop: int = 160  # samples between frames (10 ms)
@@ -35,7 +34,9 @@ class FeatureSettings:
     bins: int = 64  # mel bands; ignored by log_spectrogram
     low: float = 60.0  # Hz, lower edge
     high: float = 6_000.0  # Hz, upper edge; MP3 and telephones have little above
+    floor: float = -90.0  # dB of full scale, added to every bin
     prior_frames: float = 100.0  # how many frames the training mean counts for at the start
+    prior_level_frames: float = 100.0  # the same for the mean of all bins, that is for the gain
     horizon_frames: float = 500.0  # how many frames the running mean remembers
     mean: tuple[float, ...] = ()  # of the training set, per bin; empty: zero
     deviation: tuple[float, ...] = ()  # around the running mean, per bin; empty: one
@@ -51,11 +52,14 @@ class FeatureSettings:
             raise ConfigError(
                 f"need 0 <= low < high <= {self.sample_rate / 2} Hz, got {self.low}, {self.high}"
             )
-        if not 1 <= self.prior_frames <= self.horizon_frames:
-            raise ConfigError(
-                "need 1 <= prior_frames <= horizon_frames, "
-                f"got {self.prior_frames}, {self.horizon_frames}"
-            )
+        for name in ("prior_frames", "prior_level_frames"):
+            if not 1 <= getattr(self, name) <= self.horizon_frames:
+                raise ConfigError(
+                    f"need 1 <= {name} <= horizon_frames, "
+                    f"got {getattr(self, name)}, {self.horizon_frames}"
+                )
+        if not -200 <= self.floor <= 0:
+            raise ConfigError(f"features.floor must be from -200 to 0 dB, got {self.floor}")
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):
             if len(values) not in (0, self.size):
                 raise ConfigError(f"features.{name} has {len(values)} values, needed {self.size}")
@@ -107,6 +111,7 @@ class FeatureState:
 
     @property
     def nbytes(self) -> int:
+        """Memory held, in bytes."""
         return self.mean.nbytes + self.pending.nbytes
 
 
@@ -120,6 +125,8 @@ class FeatureExtractor:
         self._mean: FloatArray = np.array(settings.mean, np.float32) if settings.mean else zeros
         deviation = np.array(settings.deviation, np.float32) if settings.deviation else zeros + 1
         self._scale = (1 / deviation).astype(np.float32)
+        self._floor = np.float32(10 ** (settings.floor / 10))
+        self._silence = np.float32((settings.floor + SILENCE) * np.log(10) / 10)
         self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
 
     @cached_property
@@ -187,7 +194,7 @@ class FeatureExtractor:
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         if self.settings.kind == "log_mel":
             power = power @ self._bank
-        return np.asarray(np.log(power + np.float32(POWER_FLOOR)), np.float32)
+        return np.asarray(np.log(power + self._floor), np.float32)
 
     def _frames(self, state: FeatureState, samples: FloatArray, count: int) -> FloatArray:
         return self._normalise(state, self.log_power(samples, count))
@@ -198,16 +205,25 @@ class FeatureExtractor:
         Digital silence tells nothing of voice or microphone. If the mean followed it, silence
         would end up at zero, where the model sees a masked word rather than a pause.
         """
-        prior, horizon = self.settings.prior_frames, self.settings.horizon_frames
-        heard = frames.max(axis=1) > np.log(np.float32(SILENCE))
+        heard = frames.max(axis=1) > self._silence
         for frame, is_heard in zip(frames, heard, strict=True):
             if is_heard:
                 state.frames += 1
-                weight = np.float32(1 / min(prior + state.frames, horizon))
-                state.mean += weight * (frame - state.mean)
+                weight, level_weight = self._weights(state.frames)
+                difference = frame - state.mean
+                state.mean += weight * difference
+                state.mean += (level_weight - weight) * difference.mean()
             frame -= state.mean
         frames *= self._scale
         return frames
+
+    def _weights(self, frames: int) -> tuple[np.float32, np.float32]:
+        """Of the latest of so many frames in the running mean, and in its mean over the bins."""
+        horizon = self.settings.horizon_frames
+        of_bins, of_level = self.settings.prior_frames, self.settings.prior_level_frames
+        return np.float32(1 / min(of_bins + frames, horizon)), np.float32(
+            1 / min(of_level + frames, horizon)
+        )
 
 
 def mel_bank(settings: FeatureSettings) -> FloatArray:
