@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import pty
 import re
-import select
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 from conftest import SPEECH, interruptible
+from sound_server import SoundServer, sound_server
+from terminal import Terminal
 
 from ds2edge import Transcriber
 from ds2edge.audio import read_audio
@@ -29,87 +27,9 @@ WOMAN = SPEECH / "2428-83705-0017.mp3"
 
 
 @pytest.fixture(scope="module")
-def audio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a sound server of the test's own."""
-    missing = [name for name in ("pulseaudio", "paplay", "pactl") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"needs {' '.join(missing)}")
-    home = tmp_path_factory.mktemp("home")
-    (home / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n")
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PULSE", "XDG"))},
-        "HOME": str(home),
-        "XDG_RUNTIME_DIR": str(home),
-        "PULSE_SOURCE": "speech.monitor",
-        "PULSE_SINK": "speech",
-    }
-    server = subprocess.Popen(
-        [
-            *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"),
-            "--load=module-null-sink sink_name=speech rate=44100",
-            "--load=module-native-protocol-unix",
-        ],
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
-    until(lambda: "speech" in pactl(environment, "sinks"))
-    yield environment
-    server.terminate()
-    server.wait(10)
-
-
-def pactl(environment: dict[str, str], what: str) -> str:
-    command = ["pactl", "list", "short", what]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    ).stdout
-
-
-def until(done: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-class Terminal:
-    """A program in a terminal, and what it writes there."""
-
-    def __init__(self, command: list[str | Path], environment: dict[str, str]) -> None:
-        self._end, other = pty.openpty()
-        environment = {**environment, "TERM": "xterm", "COLUMNS": "100"}
-        self.process = subprocess.Popen(
-            command,
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            env=environment,
-            preexec_fn=interruptible,
-        )
-        os.close(other)
-        self.written = ""
-
-    def read(self, seconds: float) -> str:
-        """All that is written in so many seconds, or until the program ends."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self._end], [], [], left)[0]:
-                break
-            try:
-                self.written += os.read(self._end, 65536).decode(errors="replace")
-            except OSError:  # how Linux says that the program has ended
-                break
-        return self.written
-
-    def finals(self) -> list[str]:
-        """The lines that stay: those between the redrawn ones."""
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written).replace("\r", "\n")
-        lines = [line.strip() for line in text.split("\n")]
-        return [line for line in lines if line and "behind" not in line]
-
-
-def play(path: Path, environment: dict[str, str]) -> None:
-    subprocess.run(["paplay", path], env=environment, check=True)
+def audio() -> Iterator[SoundServer]:
+    with sound_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -119,24 +39,23 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_devices_are_listed(audio: dict[str, str]) -> None:
-    done = subprocess.run(
-        [DS2EDGE, "devices"], env=audio, capture_output=True, text=True, check=False
-    )
+def test_the_devices_are_listed(audio: SoundServer) -> None:
+    done = audio.run(str(DS2EDGE), "devices")
     assert done.returncode == 0
     assert re.search(r"^\* .* Hz .*(pulse|default)", done.stdout, re.MULTILINE), done.stdout
 
 
-def test_live_in_a_terminal(audio: dict[str, str], spoken: Path, transcriber: Transcriber) -> None:
-    terminal = Terminal([DS2EDGE, "mic"], audio)
-    until(lambda: bool(pactl(audio, "source-outputs")))
-    play(spoken, audio)
-    shown = terminal.read(2.0)
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.read(10.0)
-    assert terminal.process.wait(10) == 0
+def test_live_in_a_terminal(audio: SoundServer, spoken: Path, transcriber: Transcriber) -> None:
+    with Terminal([DS2EDGE, "mic"], audio.environment) as terminal:
+        audio.wait_for_recorder()
+        audio.play(spoken)
+        shown = terminal.read(2.0)
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.read(10.0)
+        assert terminal.process.wait(10) == 0
     assert shown.count("behind") > 20  # partials, in place
-    assert likeness(" ".join(terminal.finals()), transcriber) >= 0.8, terminal.written
+    finals = [line for line in terminal.lines() if line and "behind" not in line]
+    assert likeness(" ".join(finals), transcriber) >= 0.8, terminal.written
 
 
 def likeness(said: str, transcriber: Transcriber) -> float:
@@ -146,19 +65,19 @@ def likeness(said: str, transcriber: Transcriber) -> float:
 
 
 def test_a_process_that_was_stopped_goes_on(
-    audio: dict[str, str], spoken: Path, tmp_path: Path, transcriber: Transcriber
+    audio: SoundServer, spoken: Path, tmp_path: Path, transcriber: Transcriber
 ) -> None:
     srt = tmp_path / "live.srt"
     command = [DS2EDGE, "mic", "--json", "--srt", srt]
     with subprocess.Popen(
-        command, env=audio, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+        command, env=audio.environment, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
     ) as process:
-        until(lambda: bool(pactl(audio, "source-outputs")))
+        audio.wait_for_recorder()
         process.send_signal(signal.SIGSTOP)
         time.sleep(2.0)
         process.send_signal(signal.SIGCONT)
         time.sleep(0.5)
-        play(spoken, audio)
+        audio.play(spoken)
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)

@@ -1,23 +1,13 @@
-"""Microphone, on a real PortAudio: ALSA's default device, a PulseAudio of the tests' own.
-
-What is played into a null sink is recorded from its monitor. The daemon's sockets, cookie and
-settings lie in a temporary folder, and so do ALSA's; no sound card is needed or touched.
-"""
+"""Microphone, on a real PortAudio: ALSA's default device, a PulseAudio of the tests' own."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import importlib.util
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from sound_server import SoundServer, sound_server
 
 from ds2edge import Transcriber
 from ds2edge.audio import read_audio
 
 pytestmark = pytest.mark.system
 
-RATE = 48_000  # of the sink
 SPOKEN = Path(__file__).parent / "data" / "speech" / "2428-83705-0017.mp3"
-PACKAGES = "pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
-
-SOUND = "pcm.!default { type pulse }\nctl.!default { type pulse }\n"
 RECORDER = """
 import sys, time, numpy as np
 from ds2edge import Ds2edgeError
@@ -60,111 +47,36 @@ np.savez(file, samples=np.concatenate(blocks), rate=microphone.sample_rate,
 """
 
 
-def missing() -> list[str]:
-    """What these tests need and this system lacks."""
-    lacking = [tool for tool in ("pulseaudio", "pactl", "paplay") if not shutil.which(tool)]
-    if not find_library("portaudio"):
-        lacking.append("libportaudio2")
-    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
-        lacking.append("libasound2-plugins")
-    if not importlib.util.find_spec("sounddevice"):
-        lacking.append("the Python package sounddevice")
-    return lacking
-
-
-class Studio:
-    """A PulseAudio with one null sink, and the environment in which it is the only one."""
-
-    def __init__(self, folder: Path) -> None:
-        # A socket's path may have 107 characters: not below pytest's long folders.
-        self.folder = folder
-        (folder / "home").mkdir()
-        (folder / "run").mkdir(mode=0o700)
-        (folder / "home" / ".asoundrc").write_text(SOUND)
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        self.environment = {
-            **kept,
-            "HOME": str(folder / "home"),
-            "XDG_CONFIG_HOME": str(folder / "home"),
-            "XDG_RUNTIME_DIR": str(folder / "run"),
-            "PULSE_SERVER": f"unix:{folder}/run/native",
-            "PULSE_SOURCE": "speaker.monitor",
-            "PULSE_SINK": "speaker",
-        }
-        self.log = (folder / "log").open("wb")
-        self.daemon = subprocess.Popen(
-            [
-                "pulseaudio",
-                "--daemonize=no",
-                "--exit-idle-time=-1",
-                "-n",
-                "--disable-shm=yes",
-                f"--load=module-native-protocol-unix socket={folder}/run/native",
-                f"--load=module-null-sink sink_name=speaker rate={RATE} channels=1",
-            ],
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-        )
-        for _ in range(100):
-            if self.run("pactl", "info").returncode == 0:
-                return
-            time.sleep(0.1)
-        self.close()
-        raise AssertionError(f"PulseAudio does not start: {(folder / 'log').read_text()}")
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def record(
-        self, seconds: float, meanwhile: Callable[[], object], rate: float = 0
-    ) -> dict[str, Any]:
-        """What a process with a `Microphone` heard while something happened."""
-        file = self.folder / "heard.npz"
-        with subprocess.Popen(
-            [sys.executable, "-P", "-c", RECORDER, str(file), str(seconds), str(rate)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            begun = process.stdout.readline()
-            if begun:
-                meanwhile()
-            try:
-                _, said = process.communicate(timeout=seconds + 30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            assert process.returncode == 0, said
-        with np.load(file) as heard:
-            return {**dict(heard), "said": said}
-
-    def play(self, file: Path) -> None:
-        played = self.run("paplay", str(file))
-        assert played.returncode == 0, played.stderr
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.daemon.send_signal(signal.SIGCONT)
-        self.daemon.terminate()
-        self.daemon.wait(20)
-        self.log.close()
-
-
 @pytest.fixture
-def studio() -> Iterator[Studio]:
-    if lacking := missing():
-        pytest.skip(f"missing: {', '.join(lacking)}; sudo apt-get install {PACKAGES}")
-    with tempfile.TemporaryDirectory(prefix="ds2edge-") as folder:
-        studio = Studio(Path(folder))
+def studio() -> Iterator[SoundServer]:
+    with sound_server() as server:
+        yield server
+
+
+def record(
+    studio: SoundServer, seconds: float, meanwhile: Callable[[], object], rate: float = 0
+) -> dict[str, Any]:
+    """What a process with a `Microphone` heard while something happened."""
+    file = studio.folder / "heard.npz"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", RECORDER, str(file), str(seconds), str(rate)],
+        env=studio.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        begun = process.stdout.readline()
+        if begun:
+            meanwhile()
         try:
-            yield studio
-        finally:
-            studio.close()
+            _, said = process.communicate(timeout=seconds + 30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        assert process.returncode == 0, said
+    with np.load(file) as heard:
+        return {**dict(heard), "said": said}
 
 
 def similarity(heard: np.ndarray[Any, Any], played: np.ndarray[Any, Any]) -> tuple[float, int]:
@@ -180,12 +92,14 @@ def similarity(heard: np.ndarray[Any, Any], played: np.ndarray[Any, Any]) -> tup
 
 
 @pytest.mark.parametrize("asked", [0, 16_000])
-def test_what_is_played_is_heard(studio: Studio, transcriber: Transcriber, asked: float) -> None:
+def test_what_is_played_is_heard(
+    studio: SoundServer, transcriber: Transcriber, asked: float
+) -> None:
     with soundfile.SoundFile(SPOKEN) as file:
         speech, own_rate = file.read(dtype="float32"), file.samplerate
     wav = studio.folder / "speech.wav"
     soundfile.write(wav, speech, own_rate)
-    heard = studio.record(len(speech) / own_rate + 3.0, lambda: studio.play(wav), asked)
+    heard = record(studio, len(speech) / own_rate + 3.0, lambda: studio.play(wav), asked)
     samples, rate = heard["samples"], float(heard["rate"])
     assert not heard["error"]
     assert not heard["said"]  # nothing is printed
@@ -212,7 +126,7 @@ def test_what_is_played_is_heard(studio: Studio, transcriber: Transcriber, asked
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
-def test_a_device_that_goes_away(studio: Studio, end: signal.Signals) -> None:
+def test_a_device_that_goes_away(studio: SoundServer, end: signal.Signals) -> None:
     """SIGSTOP is a system that hangs: PortAudio says nothing, and closing hangs, too."""
 
     def unplug() -> None:
@@ -222,13 +136,13 @@ def test_a_device_that_goes_away(studio: Studio, end: signal.Signals) -> None:
             time.sleep(6.0)
             studio.daemon.send_signal(signal.SIGCONT)
 
-    heard = studio.record(30.0, unplug)
+    heard = record(studio, 30.0, unplug)
     assert heard["error"].item().startswith("AudioError: the microphone 'default' is gone")
     assert heard["took"] < 1.0 + 2 * 2.0 + 1.0
     assert len(heard["samples"]) > 0
 
 
-def test_devices_are_listed(studio: Studio) -> None:
+def test_devices_are_listed(studio: SoundServer) -> None:
     code = "from ds2edge.microphone import *; print(input_devices())"
     listed = studio.run(sys.executable, "-P", "-c", code)
     assert listed.returncode == 0, listed.stderr
