@@ -8,7 +8,7 @@ VENVS := .venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NEEDED_PACKAGES := python3-dev python3-venv g++ make
 SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev \
-  libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
+  libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
 SOURCES := pyproject.toml CMakeLists.txt \
@@ -18,7 +18,7 @@ SOURCES := pyproject.toml CMakeLists.txt \
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test test-system faults lm-tools system-packages check system-check clean
+.PHONY: help demo test test-system docs faults lm-tools system-packages check system-check clean
 
 # $(call need_packages,NAMES): all that are missing, in one line; says nothing outside Debian.
 define need_packages
@@ -35,6 +35,7 @@ help:
 	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
 	@echo "make test         build, install into $(VENVS)/test with TensorFlow, run all checks and tests"
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
+	@echo "make docs         build the documentation into build/docs"
 	@echo "make faults       plant faults in a copy of the source; each must make a test fail"
 	@echo "make lm-tools     build KenLM's lmplz and build_binary into build/tools, for ds2edge lm"
 	@echo "make sanitize     native tests and threads under AddressSanitizer, UBSan and ThreadSanitizer"
@@ -59,6 +60,10 @@ test: $(VENVS)/test/.installed
 test-system: $(VENVS)/test/.installed lm-tools
 	$(VENVS)/test/bin/pytest -m system
 
+docs: $(VENVS)/docs/.installed
+	$(VENVS)/docs/bin/sphinx-build -q -W --keep-going -n docs build/docs
+	@echo "build/docs/index.html"
+
 faults: $(VENVS)/test/.installed
 	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
 
@@ -77,6 +82,11 @@ $(VENVS)/test/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	@echo "Installing ds2edge with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
 	@test -x $(VENVS)/test/bin/pip || $(PYTHON) -m venv $(VENVS)/test
 	@$(VENVS)/test/bin/python $(PIP_INSTALL) '.[train,dev]'
+	@touch $@
+
+$(VENVS)/docs/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@test -x $(VENVS)/docs/bin/pip || $(PYTHON) -m venv $(VENVS)/docs
+	@$(VENVS)/docs/bin/python $(PIP_INSTALL) '.[docs]'
 	@touch $@
 
 # All that is missing, in one line.
