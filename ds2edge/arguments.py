@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 SUCCESS, SOME_FAILED, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -12,8 +13,9 @@ EXIT_CODES = """\
 exit codes:
   0    everything was done
   1    some of several files failed; the others were transcribed
-  2    nothing could be done: bad input, bad usage, or a missing package
-  130  interrupted with Ctrl-C
+  2    it failed: bad input or usage, no device, a full disk, a missing package
+  130  interrupted with Ctrl-C, which ends `mic` with 0
+  141  nobody read on: the pipe was closed
 """
 
 
@@ -25,11 +27,17 @@ class CommandParser(argparse.ArgumentParser):
         settings.setdefault("allow_abbrev", False)
         super().__init__(*arguments, **settings)
 
+    def print_help(self, file: Any = None) -> None:
+        """Unlike argparse's, raise OSError where it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         self.exit(FAILED, f"ds2edge: {message}; see {self.prog} --help\n")
 
 
 def fail(message: str) -> int:
     """Say on standard error, in one line, what went wrong. Returns: the exit code for it."""
-    print("ds2edge:", " ".join(message.split("\n")), file=sys.stderr)
+    if sys.stderr:  # closed, it would be standard output
+        with suppress(OSError):
+            print("ds2edge:", " ".join(message.split("\n")), file=sys.stderr, flush=True)
     return FAILED

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ds2edge.acoustic import captured_stderr
 from ds2edge.arguments import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, CommandParser, fail
-from ds2edge.commands import devices, info, mic, transcribe
+from ds2edge.commands import bench, completion, devices, info, mic, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
 
 # Commands of the `train` extra: imported when called, so that the others never need TensorFlow.
@@ -21,6 +21,7 @@ EXTRA_COMMANDS = {
     "evaluate": ("ds2edge.training.evaluate:main", "measure word and character error rates"),
     "lm": ("ds2edge.training.language_model:main", "build a language model and lexicon"),
     "convert": ("ds2edge.convert.command:main", "turn a checkpoint into a model bundle"),
+    "restore": ("ds2edge.convert.restore:main", "turn a bundle into a checkpoint to train on from"),
 }
 
 DESCRIPTION = "On-device speech recognition: recordings to text, and training to bundle."
@@ -29,7 +30,8 @@ examples:
   ds2edge transcribe meeting.wav
   ds2edge transcribe --json *.opus > transcripts.jsonl
   ds2edge mic
-  ds2edge info
+  ds2edge bench meeting.wav
+  source <(ds2edge completion bash)
   ds2edge train --help
 """
 
@@ -41,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(arguments)
-        print(end="", flush=True)  # here, where a full disk can still be told
-        return code
+        try:
+            return _run(arguments)
+        finally:  # after --help, too
+            print(end="", flush=True)  # here, where a full disk can still be told
     except Ds2edgeError as error:
         return fail(str(error))
     except KeyboardInterrupt:
@@ -61,12 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command but the extra ones, which parse their own arguments."""
     parser = CommandParser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
+    parser.add_argument("-V", "--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for command in (transcribe, mic, devices, info):
+    for command in (transcribe, mic, devices, info, bench):
         command.add_parser(commands)
+    completion.add_parser(commands, parser)
     for name, (_, help_text) in EXTRA_COMMANDS.items():
-        commands.add_parser(name, help=f"{help_text} (needs ds2edge[train])", add_help=False)
+        help_text = f"{help_text} (needs ds2edge[train])"
+        extra = commands.add_parser(name, help=help_text, add_help=False)
+        extra.add_argument("files", metavar="FILE", nargs="*")  # for completion alone
     return parser
 
 
@@ -107,7 +113,8 @@ def _run_extra(command: str, arguments: Sequence[str]) -> int:
 
 def _discard_output() -> None:
     """Keep Python from trying once more, at its end, to write what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

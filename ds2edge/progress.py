@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -17,30 +18,36 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     """Yield `items` and show how many are done; silent where nobody looks."""
     from rich.progress import MofNCompleteColumn
 
-    with _bar(MofNCompleteColumn(), disable=not _on_terminal()) as progress:
+    with _bar(MofNCompleteColumn(), disable=not redraws(sys.stderr)) as progress:
         yield from progress.track(items, total=total, description=description)
 
 
 class SecondsBar:
-    """A bar over seconds of audio, which vanishes when it is done; a context manager."""
+    """A bar over the seconds of audio of several recordings; a context manager.
 
-    def __init__(self, total: float, shown: bool = True) -> None:
-        """Nothing is shown unless `shown`; a `total` of 0 seconds means that it is not known."""
+    It vanishes when it is done.
+    """
+
+    def __init__(self, lengths: Sequence[float], doing: str, shown: bool = True) -> None:
+        """`lengths` in seconds, 0 where it is not known; nothing is shown unless `shown`."""
+        self._left = list(lengths)
         self._progress: Progress | None = None
-        if shown and _on_terminal():
+        if shown and redraws(sys.stderr):
             from rich.progress import TaskProgressColumn
 
             self._progress = _bar(TaskProgressColumn(), transient=True)
-            self._task = self._progress.add_task("transcribing", total=total or None)
+            self._task = self._progress.add_task(doing, total=sum(lengths) or None)
 
-    def show(self, done: float) -> None:
-        """`done` of `total` seconds are through."""
+    def report(self, number: int, seconds: float) -> None:
+        """So many more seconds of a recording are through, by its place in `lengths`."""
         if self._progress:
-            self._progress.update(self._task, completed=done)
+            seconds = min(seconds, self._left[number])
+            self._left[number] -= seconds
+            self._progress.advance(self._task, seconds)
 
-    def reporter(self, before: float) -> Callable[[float, float], None]:
-        """A `progress` argument for the recording that begins after `before` seconds."""
-        return lambda done, _: self.show(before + done)
+    def done(self, number: int) -> None:
+        """All of a recording is through, or no more of it will come."""
+        self.report(number, self._left[number])
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -62,8 +69,9 @@ class SecondsBar:
             self._progress.stop()
 
 
-def _on_terminal() -> bool:
-    return bool(sys.stderr) and sys.stderr.isatty()
+def redraws(file: TextIO | None) -> bool:
+    """Whether it is a terminal on which what was written can be changed."""
+    return file is not None and file.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def _bar(count: ProgressColumn, disable: bool = False, transient: bool = False) -> Progress:

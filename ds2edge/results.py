@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
-Seconds: TypeAlias = float
+from ds2edge.errors import ConfigError
+
+Seconds: TypeAlias = float  # of audio
+
+SCHEMA = Path(__file__).parent / "schemas" / "results.json"  # see `json_schema`
 
 
 @dataclass(frozen=True)
 class Word:
     """One recognised word."""
 
-    text: str
+    text: str  # as it is spoken: figures and capital letters are in `display`
     start: Seconds  # from the start of the stream
     end: Seconds  # from the start of the stream
     confidence: float  # 0..1
@@ -25,11 +30,12 @@ class Partial:
     """The text so far of a segment that is still open; all but the stable words may change."""
 
     segment: int  # 0, 1, 2, ... within the stream
-    words: tuple[Word, ...]
+    words: tuple[Word, ...]  # of the best reading so far
     stable_words: int  # the first so many words never change again
 
     @property
     def text(self) -> str:
+        """Its words with single spaces between."""
         return join_words(self.words)
 
     @property
@@ -42,16 +48,21 @@ class Partial:
         """The part of `text` that every later text of this segment begins with."""
         return join_words(self.words[: self.stable_words])
 
+    def as_dict(self, display: bool = False) -> dict[str, Any]:
+        """Plain values: its fields and its `text`, with `display` also that."""
+        return {**_texts(self, display), **asdict(self)}
+
 
 @dataclass(frozen=True)
 class Alternative:
     """Another reading of a segment, less likely than its `words`."""
 
-    words: tuple[Word, ...]
+    words: tuple[Word, ...]  # of the whole segment
     score: float  # natural logarithm, of the same scale for all readings of a segment
 
     @property
     def text(self) -> str:
+        """Its words with single spaces between."""
         return join_words(self.words)
 
 
@@ -60,13 +71,14 @@ class Final:
     """A closed segment; nothing about it changes any more."""
 
     segment: int  # 0, 1, 2, ... within the stream
-    words: tuple[Word, ...]
+    words: tuple[Word, ...]  # of the best reading; none where nothing was said
     start: Seconds  # where the segment begins, from the start of the stream
     end: Seconds  # where the segment ends, from the start of the stream
     alternatives: tuple[Alternative, ...] = ()  # the best first, as many as were asked for
 
     @property
     def text(self) -> str:
+        """Its words with single spaces between."""
         return join_words(self.words)
 
     @property
@@ -74,15 +86,19 @@ class Final:
         """`text` as a reader expects it: figures, capital letters."""
         return _displayed(self.text)
 
+    def as_dict(self, display: bool = False) -> dict[str, Any]:
+        """Plain values: its fields and its `text`, with `display` also that."""
+        return {**_texts(self, display), **asdict(self)}
 
-Event: TypeAlias = Partial | Final
+
+Event: TypeAlias = Partial | Final  # what a stream returns
 
 
 @dataclass(frozen=True)
 class Transcript:
     """All final segments of a recording, in order."""
 
-    segments: tuple[Final, ...]
+    segments: tuple[Final, ...]  # those without words among them
     duration: Seconds  # of the audio
 
     @classmethod
@@ -95,6 +111,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
+        """Of all segments, with single spaces between."""
         return " ".join(segment.text for segment in self.segments if segment.words)
 
     @property
@@ -104,21 +121,47 @@ class Transcript:
 
     @property
     def words(self) -> tuple[Word, ...]:
+        """Of all segments."""
         return tuple(word for segment in self.segments for word in segment.words)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values: `text`, `duration`, and `segments` with their `words`."""
-        segments = [{"text": segment.text, **asdict(segment)} for segment in self.segments]
-        return {"text": self.text, "duration": self.duration, "segments": segments}
+    def as_dict(self, display: bool = False) -> dict[str, Any]:
+        """Plain values: `text`, `duration`, and `segments` with their `words`.
 
-    def to_json(self) -> str:
-        """`as_dict` as one line of JSON."""
-        return json.dumps(self.as_dict(), ensure_ascii=False)
+        Args:
+            display: add the `display` of the whole and of each segment.
+        """
+        segments = [segment.as_dict(display) for segment in self.segments]
+        return {**_texts(self, display), "duration": self.duration, "segments": segments}
+
+    def to_json(self, display: bool = False) -> str:
+        """`as_dict` as one line of JSON; `json_schema("transcript")` describes it."""
+        return json.dumps(self.as_dict(display), ensure_ascii=False)
 
 
 def join_words(words: Iterable[Word]) -> str:
     """The words' text with single spaces between."""
     return " ".join(word.text for word in words)
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what ds2edge writes as JSON.
+
+    Args:
+        kind: "file", a line of `ds2edge transcribe --json`; "event", a line of
+            `ds2edge mic --json`; "transcript", `Transcript.to_json`.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    schema: dict[str, Any] = json.loads(SCHEMA.read_bytes())
+    kinds = [each["$ref"].rpartition("/")[2] for each in schema.pop("anyOf")]
+    if kind not in kinds:
+        raise ConfigError(f"there are schemas of {', '.join(kinds)}, got {kind!r}")
+    return {**schema, "title": schema["$defs"][kind]["title"], "$ref": f"#/$defs/{kind}"}
+
+
+def _texts(what: Partial | Final | Transcript, display: bool) -> dict[str, Any]:
+    return {"text": what.text, **({"display": what.display} if display else {})}
 
 
 def _displayed(text: str) -> str:

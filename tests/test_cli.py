@@ -1,7 +1,7 @@
 """The `ds2edge` command: what it prints, where, and with which exit code.
 
-A stand-in for the recogniser, which "hears" the options that it was given, makes every answer
-known; files are read for real. Runs of the installed command stand at the end.
+A stand-in for the recogniser makes every answer known. Runs of the installed command stand at the
+end; how it ends before its end is in test_endings.py.
 """
 
 from __future__ import annotations
@@ -9,58 +9,23 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
-import time
 import types
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import interruptible
+from stand_in_recogniser import COMMAND, FakeOptions, FakeTranscriber
 
-from ds2edge import cli
-from ds2edge.arguments import PIPE_CLOSED
+from ds2edge import cli, progress
 from ds2edge.audio import read_audio
 from ds2edge.commands import info, transcribe
-from ds2edge.errors import BundleError, ConfigError
-from ds2edge.results import Final, Transcript, Word
 
 SPEECH = Path(__file__).parent / "data" / "speech"
 RECORDING = str(SPEECH / "2428-83705-0017.mp3")
 OTHER = str(SPEECH / "LJ001-0011.opus")
-
-
-@dataclass(frozen=True)
-class FakeOptions:
-    beam: int = field(default=32, metadata={"help": "hypotheses kept, 100% of them"})
-    alpha: float | None = field(default=None, metadata={"help": "weight of the language model"})
-    language_model: bool = field(default=True, metadata={"help": "use the language model"})
-
-    def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise ConfigError(f"beam must be at least 1, got {self.beam}")
-
-
-class FakeTranscriber:
-    def __init__(self, bundle: str = "en") -> None:
-        if bundle != "en":
-            raise BundleError(f"no bundle at {bundle}")
-
-    def transcribe(self, path, options, progress):
-        seconds = len(read_audio(path, 16_000)) / 16_000
-        for tenth in range(1, 11):
-            time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
-            progress(seconds * tenth / 10, seconds)
-        text = f"{options.beam} {options.alpha} {options.language_model}"
-        words = tuple(Word(word, 0.5, 1.0, 0.75) for word in text.split())
-        return Transcript((Final(0, words, 0.0, seconds),), seconds)
-
-    def info(self):
-        return {"bundle": "en", "sample_rate": 16_000, "accuracy": {"test": {"wer": 0.25}}}
 
 
 @pytest.fixture
@@ -136,10 +101,28 @@ def test_files_for_a_folder(run, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{stem}-2.srt", f"{stem}.srt"]
 
 
+def test_a_recording_is_never_overwritten(run, tmp_path):
+    recording = tmp_path / "talk.txt"
+    recording.write_bytes(Path(RECORDING).read_bytes())
+    code, out, err = run("transcribe", "--output", tmp_path, OTHER, recording)
+    expected = f"ds2edge: {recording} is a recording; choose another folder for --output\n"
+    assert (code, out, err) == (2, "", expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.txt"]
+    assert recording.read_bytes() == Path(RECORDING).read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/proc/nowhere", RECORDING, "/dev/null/x"])
+def test_a_folder_that_cannot_be_written_to_costs_no_work(run, folder, monkeypatch):
+    monkeypatch.setattr(FakeTranscriber, "events", None)
+    code, out, err = run("transcribe", "--output", folder, RECORDING)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"ds2edge: cannot write to --output {folder}: ")
+
+
 def test_display_text(run):
     assert run("transcribe", "--display", RECORDING)[1] == "32 None True\n"
     facts = json.loads(run("transcribe", "--display", "--json", RECORDING)[1])
-    assert facts["display"] == "32 None True"
+    assert facts["display"] == facts["segments"][0]["display"] == "32 None True"
 
 
 def test_options_become_flags(run):
@@ -208,9 +191,9 @@ def test_only_bad_files_is_exit_code_2(run, tmp_path):
 
 
 def test_a_bad_bundle(run):
-    expected = "ds2edge: no bundle at nowhere\n"
-    assert run("transcribe", "--bundle", "nowhere", RECORDING) == (2, "", expected)
-    assert run("info", "--bundle", "nowhere") == (2, "", expected)
+    code, out, err = run("transcribe", "--bundle", "nowhere", RECORDING)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("ds2edge: no bundle 'nowhere'")
 
 
 # ---- the other commands ----
@@ -228,12 +211,16 @@ def test_info_json(run):
     assert json.loads(run("info", "--json")[1]) == FakeTranscriber().info()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["transcribe", "--help"], ["info", "--help"]])
-def test_help_has_examples_and_exit_codes(run, arguments):
-    code, out, err = run(*arguments)
+@pytest.mark.parametrize(
+    "command", ["", "transcribe", "mic", "devices", "info", "bench", "completion"]
+)
+def test_help_fits_a_terminal_and_has_examples_and_exit_codes(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run(*command.split(), "--help")
     assert (code, err) == (0, "")
-    assert "examples:" in out
+    assert "examples:" in out or "to install it:" in out
     assert "exit codes:" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_help_tells_the_options_and_their_defaults(run):
@@ -287,23 +274,12 @@ def test_a_missing_extra_names_the_remedy(run, monkeypatch):
 
 # ---- a process of its own ----
 
-FAKE_PROGRAM = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_cli
-from ds2edge import cli
-from ds2edge.commands import transcribe
-transcribe.Transcriber, transcribe.StreamOptions = test_cli.FakeTranscriber, test_cli.FakeOptions
-sys.exit(cli.main())
-"""
-FAKE_COMMAND = [sys.executable, "-P", "-c", FAKE_PROGRAM]  # -P: the installed ds2edge
-
 
 def test_training_without_tensorflow_names_the_remedy():
     program = """
 import sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None
-from ds2edge import cli
+from ds2edge import cli, progress
 sys.exit(cli.main(["train", "--help"]))
 """
     command = [sys.executable, "-P", "-c", program]
@@ -313,47 +289,11 @@ sys.exit(cli.main(["train", "--help"]))
     assert done.stderr.count("\n") == 1
 
 
-def test_a_closed_pipe_is_quiet():
-    command = [*FAKE_COMMAND, "transcribe", *[RECORDING] * 20]
-    environment = {**os.environ, "FAKE_DELAY": "0.01"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() == PIPE_CLOSED
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_line():
-    with open("/dev/full", "wb") as full:
-        command = [*FAKE_COMMAND, "transcribe", RECORDING]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (2, b"ds2edge: No space left on device\n")
-
-
-def test_ctrl_c_is_one_line_and_exit_code_130():
-    command = [*FAKE_COMMAND, "transcribe", *[RECORDING] * 20]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "FAKE_DELAY": "0.1"},
-        preexec_fn=interruptible,
-    )
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (130, b"ds2edge: interrupted\n")
-
-
 def on_a_terminal(*arguments: str) -> tuple[bytes, bytes]:
     """Standard output, a pipe, and standard error, a terminal."""
     terminal, end = pty.openpty()
     process = subprocess.Popen(
-        [*FAKE_COMMAND, *arguments],
+        [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=end,
         env={**os.environ, "FAKE_DELAY": "0.03", "TERM": "xterm"},
@@ -374,8 +314,9 @@ def on_a_terminal(*arguments: str) -> tuple[bytes, bytes]:
     return out, shown
 
 
-def test_several_files_have_a_progress_bar_on_a_terminal():
-    out, shown = on_a_terminal("transcribe", RECORDING, OTHER, RECORDING)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_several_files_have_a_progress_bar_on_a_terminal(jobs):
+    out, shown = on_a_terminal("transcribe", "--jobs", jobs, RECORDING, OTHER, RECORDING)
     assert b"transcribing" in shown
     assert b"left" in shown
     assert b"100%" in shown
@@ -388,6 +329,32 @@ def test_a_long_file_has_a_progress_bar_and_a_short_one_none(tmp_path):
     soundfile.write(path, np.zeros(25 * 8_000), 8_000)
     assert b"transcribing" in on_a_terminal("transcribe", str(path))[1]
     assert on_a_terminal("transcribe", RECORDING)[1] == b""
+
+
+class Counted:
+    """Stands in for a progress bar."""
+
+    def add_task(self, doing, total):
+        self.total, self.done = total, 0.0
+
+    def advance(self, task, seconds):
+        self.done += seconds
+
+
+def test_no_file_counts_for_more_or_less_than_its_length(monkeypatch):
+    counted = Counted()
+    monkeypatch.setattr(progress, "redraws", lambda file: True)
+    monkeypatch.setattr(progress, "_bar", lambda *_, **__: counted)
+    bar = progress.SecondsBar([2.0, 3.0, 1.0], "transcribing")
+    seen = []
+    for number, seconds in ((0, 1.5), (1, 1.0), (0, 1.0)):  # the header promised less
+        bar.report(number, seconds)
+        seen.append(counted.done)
+    for number in (0, 1, 2):  # of the second the header promised more, the third failed
+        bar.done(number)
+        seen.append(counted.done)
+    assert counted.total == 6.0
+    assert seen == [1.5, 2.5, 3.0, 3.0, 5.0, 6.0]
 
 
 # ---- the installed command ----
@@ -428,8 +395,8 @@ def test_the_installed_command_reads_standard_input():
     ("arguments", "samples", "message"),
     [
         (["-"], b"abc", "1 of 2 bytes are left"),
-        (["--dtype", "int7", "-"], b"", "got 'int7'"),
-        (["--dtype", "uint8", "-"], b"abc", "got uint8"),
+        (["--dtype", "int7", "-"], b"", "invalid choice: 'int7'"),
+        (["--dtype", "uint8", "-"], b"abc", "invalid choice: 'uint8'"),
         (["--channels", "0", "-"], b"", "--channels must be 1 or more"),
         ([RECORDING], b"", "FILE must be -"),
         (["--srt", "-"], b"", "recordings with a header"),

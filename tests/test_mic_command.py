@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,31 @@ class FakeMicrophone:
     """Plays a recording and a second of silence, then ends as it was told."""
 
     ending: type[BaseException] = KeyboardInterrupt
+    waiting = 0  # blocks that had not been read when it ended
+    device_name = "Desk"
     sample_rate, level, lag_seconds, dropped_seconds = 44_100.0, 0.25, 0.1, 0.0
 
     def __init__(self, device: object) -> None:
         if device not in (None, 3, "USB"):
             raise AudioError(f"there is no microphone {device!r}")
+        samples = np.pad(read_audio(WOMAN, 44_100), (0, 44_100))
+        self.blocks = np.array_split(samples, 100)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def __enter__(self) -> FakeMicrophone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
 
-    def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
-        samples = np.pad(read_audio(WOMAN, 44_100), (0, 44_100))
-        yield from np.array_split(samples, 100)
+    def __next__(self) -> np.ndarray[Any, Any]:
+        if len(self.blocks) > (0 if self.closed else self.waiting):
+            return self.blocks.pop(0)
+        if self.closed:
+            raise StopIteration
         raise self.ending("the microphone is gone")
 
 
@@ -70,10 +79,18 @@ def test_a_microphone_that_goes_leaves_what_was_said(
     assert run("--device", "USB") == (2, f"{text}\n", "ds2edge: the microphone is gone\n")
 
 
+def test_what_was_said_before_ctrl_c_is_heard_even_if_it_was_behind(
+    run: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeMicrophone, "waiting", 60)
+    assert run() == (0, f"{text}\n", "")
+
+
 def test_json_lines(run: Any, text: str) -> None:
-    code, out, err = run("--json")
+    code, out, err = run("--json", "--display")
     events = [json.loads(line) for line in out.splitlines()]
     assert (code, err) == (0, "")
+    assert all(event["display"][:1] == event["text"][:1].upper() for event in events)
     assert {event["type"] for event in events} == {"partial", "final"}
     assert [e["text"] for e in events if e["type"] == "final" and e["text"]] == [text]
     assert events[0]["words"][0]["end"] > 0
@@ -118,3 +135,14 @@ def test_devices_are_listed(
     ]
     assert cli.main(["devices", "--json"]) == 0
     assert json.loads(capfd.readouterr().out.splitlines()[1])["name"] == "USB"
+
+
+def test_no_device_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "input_devices", tuple)
+    assert cli.main(["devices"]) == 0
+    assert capfd.readouterr() == (
+        "",
+        "ds2edge: there is no device that audio can be recorded from\n",
+    )

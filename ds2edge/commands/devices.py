@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ds2edge.arguments import EXIT_CODES, SUCCESS
+from ds2edge.arguments import EXIT_CODES, SUCCESS, fail
 from ds2edge.microphone import input_devices
 
 EXAMPLES = """\
@@ -31,7 +31,10 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns: the exit code."""
-    for device in input_devices():
+    found = input_devices()
+    if not found:
+        fail("there is no device that audio can be recorded from")
+    for device in found:
         if arguments.json:
             print(json.dumps(asdict(device), ensure_ascii=False))
         else:

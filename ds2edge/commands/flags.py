@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ds2edge.options import StreamOptions
+from ds2edge.results import json_schema
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,19 @@ def add_options(parser: argparse.ArgumentParser, options: type[StreamOptions]) -
         elif origin is Sequence:
             details = {"metavar": "PHRASE", "action": "append"}
         group.add_argument(flag, default=argparse.SUPPRESS, help=text, **details)
+
+
+class PrintSchema(argparse.Action):
+    """`--schema`: print the JSON schema of what `--json` prints, and end."""
+
+    def __init__(self, kind: str, **settings: Any) -> None:
+        """`kind`: of `json_schema`."""
+        super().__init__(nargs=0, help="print the JSON Schema of what --json prints", **settings)
+        self._kind = kind
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(json.dumps(json_schema(self._kind), indent=2))
+        parser.exit()
 
 
 def _phrase_and_number(text: str) -> tuple[str, float]:
