@@ -20,8 +20,8 @@ import soxr
 
 from ds2edge.errors import AudioError, StreamError
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-Samples: TypeAlias = npt.NDArray[Any] | bytes | bytearray | memoryview
+FloatArray: TypeAlias = npt.NDArray[np.float32]  # samples; full scale is 1
+Samples: TypeAlias = npt.NDArray[Any] | bytes | bytearray | memoryview  # bytes with a dtype
 
 # Accepted dtypes and what their full scale is multiplied with to become 1.
 SCALES = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0, "float64": 1.0}
@@ -78,6 +78,7 @@ class AudioFile:
 
     @property
     def channels(self) -> int:
+        """In the file, before their mean is taken."""
         return int(self._sound.channels)
 
     @property
@@ -90,7 +91,7 @@ class AudioFile:
 
         Raises:
             AudioError: the data are damaged, fewer than the header promises, or none at all; or
-            a sample is NaN or infinite.
+                a sample is NaN or infinite.
         """
         length, done = max(1, round(seconds * self.sample_rate)), 0
         while len(block := self._read(length)):
@@ -102,6 +103,7 @@ class AudioFile:
             raise AudioError(f"{self.path} has 0 samples")
 
     def close(self) -> None:
+        """Close the file; leaving the `with` does so, too."""
         self._sound.close()
         self._raw.close()
 

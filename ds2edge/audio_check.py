@@ -21,6 +21,7 @@ LOOKS = 4  # spectra in a second
 FloatArray = npt.NDArray[np.float32]
 
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # without `logging` set up nothing is printed
 
 
 class AudioCheck:
@@ -29,27 +30,27 @@ class AudioCheck:
     def __init__(self, sample_rate: float) -> None:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
+        self._every = round(sample_rate / LOOKS)  # samples between two spectra
         self._warned: set[str] = set()
         self._recent = np.zeros(0, np.float32)
         self._count = self._clipped = 0
-        self._looked = 0  # samples heard when the last spectrum was taken
         self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
         """Take mono samples, in any pieces."""
-        if not len(samples):
-            return
-        sizes = np.abs(samples)
-        self._count += len(samples)
-        self._clipped += int(np.count_nonzero(sizes >= CLIPPED_LEVEL))
-        self._peak = max(self._peak, float(sizes.max()))
-        self._recent = np.concatenate([self._recent, samples[-WINDOW:]])[-WINDOW:]
-        if self._count - self._looked >= self._rate / LOOKS:
-            self._looked = self._count
-            self._look()
-        if self._count >= LOOKED_AT * self._rate:
-            self._judge()
-            self._forget()
+        while len(samples):
+            piece = samples[: self._every - self._count % self._every]
+            samples = samples[len(piece) :]
+            sizes = np.abs(piece)
+            self._count += len(piece)
+            self._clipped += int(np.count_nonzero(sizes >= CLIPPED_LEVEL))
+            self._peak = max(self._peak, float(sizes.max()))
+            self._recent = np.concatenate([self._recent, piece])[-WINDOW:]
+            if self._count % self._every == 0:
+                self._look()
+            if self._count >= LOOKED_AT * LOOKS * self._every:
+                self._judge()
+                self._forget()
 
     def _look(self) -> None:
         spectrum = np.abs(np.fft.rfft(self._recent * np.hanning(len(self._recent)))) ** 2
@@ -79,5 +80,5 @@ class AudioCheck:
             log.warning("%s", message)
 
     def _forget(self) -> None:
-        self._count = self._clipped = self._looked = 0
+        self._count = self._clipped = 0
         self._peak = self._power = self._power_above = 0.0

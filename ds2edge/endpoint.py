@@ -22,6 +22,7 @@ RISE = 1.0  # dB a second by which the quietest level is forgotten
 QUIET_SHARE = 0.4  # of the way from the quietest to the loudest level, in dB
 QUIET_MARGIN = 6.0  # dB above the quietest that are quiet at any rate
 FORCED = 1.5  # times the longest segment: then it ends anywhere
+SHORTEST_PAUSE = 0.1  # s; a pause within a word, before a "t", is shorter
 SILENT_LEVEL = -100.0  # dB of digital silence
 
 FloatArray = npt.NDArray[np.float32]
@@ -72,9 +73,19 @@ def is_endpoint(
         look_ahead: by which the model's outputs are later than the signal.
         has_words: of the segment; only asked when it matters.
     """
-    seconds, silent = silence.seconds + look_ahead, silence.blank + look_ahead
-    if seconds >= options.longest:
-        return silence.blank > 0 or seconds >= FORCED * options.longest
-    if silent < options.silence_after or level.quiet < min(look_ahead, options.silence_after):
+    seconds = silence.seconds + look_ahead
+    if seconds >= FORCED * options.longest:
+        return True
+    pause = _pause(seconds, options)
+    if silence.blank + look_ahead < pause or level.quiet < min(look_ahead, pause):
         return False
-    return seconds >= options.silence_before or has_words()
+    return seconds >= min(options.silence_before, options.longest) or has_words()
+
+
+def _pause(seconds: Seconds, options: StreamOptions) -> Seconds:
+    """The silence that ends a segment; for one that is too long, less and less of it."""
+    beyond = seconds - options.longest
+    if beyond <= 0:
+        return options.silence_after
+    left = 1 - beyond / ((FORCED - 1) * options.longest)
+    return max(SHORTEST_PAUSE, options.silence_after * left)

@@ -45,8 +45,8 @@ class InputDevice:
     """A device that audio can be recorded from."""
 
     index: int  # PortAudio's number of it
-    name: str
-    channels: int
+    name: str  # what `Microphone(name)` and `--device` take
+    channels: int  # at most
     sample_rate: float  # Hz, its default
     default: bool  # what `Microphone()` opens
 

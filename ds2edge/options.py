@@ -37,7 +37,7 @@ class StreamOptions:
     alternatives: int = _option(0, "further readings that each final carries")
     silence_before: float = _option(10.0, "seconds of silence that end a segment without words")
     silence_after: float = _option(0.6, "seconds of silence after words that end a segment")
-    longest: float = _option(30.0, "seconds after which a segment ends at the next pause")
+    longest: float = _option(30.0, "seconds after which ever shorter pauses end a segment")
 
     def __post_init__(self) -> None:
         for name in ("silence_before", "silence_after", "longest"):

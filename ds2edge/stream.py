@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
 import numpy.typing as npt
 
 from ds2edge.audio import FloatArray, SampleInput, Samples
@@ -29,6 +30,9 @@ class Stream:
     `with` closes the stream; it never finishes it.
     """
 
+    _recent: FloatArray  # the segment's last samples, up to half of the look-ahead
+    _silence: Silence  # in the segment
+
     def __init__(
         self, transcriber: Transcriber, sample_rate: float, options: StreamOptions | None = None
     ) -> None:
@@ -42,6 +46,7 @@ class Stream:
         self._input = SampleInput(sample_rate, self._rate)
         self._input_start: Seconds = 0.0  # where the input begins in the stream
         self._taken = 0  # of its samples, at the model's rate
+        self._look_behind = max(1, round(self._pipeline.look_ahead / 2 * self._rate))  # samples
         self._level = Level()
         self._check = AudioCheck(self._rate)
         self._lock = threading.Lock()
@@ -129,7 +134,9 @@ class Stream:
         raise StreamError("a Stream cannot be pickled; pickle the Transcriber and open a new one")
 
     def check_open(self) -> None:
-        """Raise StreamError if the stream is finished or closed."""
+        """Raise StreamError if the stream is finished, closed or another process's."""
+        if os.getpid() != self._process:
+            raise StreamError("a Stream does not survive fork(); open it in the child process")
         if self._closed:
             raise StreamError(f"the stream is {self._closed}; open a new one")
 
@@ -137,11 +144,10 @@ class Stream:
     def _owned(self) -> Iterator[None]:
         """Refuse misuse before anything is touched."""
         self.check_open()
-        if os.getpid() != self._process:
-            raise StreamError("a Stream does not survive fork(); open it in the child process")
         if not self._lock.acquire(blocking=False):
             raise StreamError("the stream is in use by another thread; give each its own")
         try:
+            self.check_open()  # the thread that had it may have finished it
             yield
         finally:
             self._lock.release()
@@ -150,17 +156,30 @@ class Stream:
         """Chunk by chunk, so that segments end at the same samples however these are cut."""
         finals: list[Event] = []
         self._check.hear(samples)
-        while len(samples):
+        waiting = [samples]  # what comes first stands last
+        while waiting:
+            samples = waiting.pop()
             piece = samples[: self._pipeline.samples_needed(self._state)]
-            samples = samples[len(piece) :]
+            if len(piece) < len(samples):
+                waiting.append(samples[len(piece) :])
             self._taken += len(piece)
+            self._recent = np.concatenate([self._recent, piece])[-self._look_behind :]
             for log_probs in self._pipeline.advance(self._state, piece):
                 self._level.hear(self._state.features.power, self._pipeline.seconds_per_chunk)
                 self._silence.hear(log_probs, self._pipeline.seconds_per_output)
                 if self._is_endpoint():
+                    # In the middle of what is quiet: a word may begin, too faint to be loud yet.
+                    behind = self._samples_behind()
+                    waiting.append(self._recent[len(self._recent) - behind :])
+                    self._taken -= behind
                     finals.append(self._end_segment(self._position))
                     self._begin_segment()
         return finals
+
+    def _samples_behind(self) -> int:
+        """Where the next segment begins: no further back than makes each segment go forward."""
+        taken = round((self._position - self._start) * self._rate)
+        return min(round(self._level.quiet / 2 * self._rate), len(self._recent), taken // 2)
 
     def _is_endpoint(self) -> bool:
         look_ahead = self._pipeline.look_ahead
@@ -173,13 +192,15 @@ class Stream:
         self._segment += 1
         self._start = self._position
         self._state = self._pipeline.start(self._decoder)
+        self._recent = np.zeros(0, np.float32)
         self._silence = Silence()
         self._stable: list[Word] = []  # words that never change again
         self._last: Partial | None = None
 
     @property
     def _position(self) -> Seconds:
-        return self._input_start + self._taken / self._rate
+        # The resampler rounds, up to half a sample beyond what was fed.
+        return min(self._input_start + self._taken / self._rate, self.seconds)
 
     def _take_stable(self) -> list[Word]:
         self._stable += self._words(self._state.decoder.commit(), self._position)

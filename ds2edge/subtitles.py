@@ -1,8 +1,8 @@
-"""Final segments as subtitles: SubRip (.srt) and WebVTT (.vtt).
+"""Final segments as subtitles: SubRip (.srt) and WebVTT (.vtt)::
 
     text = to_srt(transcript.segments)
 
-or, while a stream runs, cue after cue:
+or, while a stream runs, cue after cue::
 
     for cue in cues([final], layout, after=end):
         file.write(srt_cue(number, cue))

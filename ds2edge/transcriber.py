@@ -93,10 +93,17 @@ class Transcriber:
         Args:
             blocks: samples as `Stream.feed` takes them, or a `Microphone`.
             sample_rate: of them, in Hz; a `Microphone` has its own.
+
+        Raises:
+            AudioError: the samples cannot be used, or `blocks` has another `sample_rate`, or
+                changes it.
         """
         rate: Any = getattr(blocks, "sample_rate", None) if sample_rate is None else sample_rate
         with self.stream(rate, options) as stream:
             for block in blocks:
+                own = getattr(blocks, "sample_rate", rate)
+                if own != rate:
+                    raise AudioError(f"the stream takes {rate} Hz, got blocks of {own} Hz")
                 yield from stream.feed(block)
             yield from stream.finish()
 

@@ -4,14 +4,15 @@ NATIVE_PACKAGES := clang libclang-rt-dev llvm doctest-dev
 TOOLS := $(VENVS)/tools/bin
 # KenLM's source distribution, if some build has it already.
 KENLM_SDIST := $(firstword $(wildcard build/*/kenlm/kenlm-*.tar.gz))
-# Seconds for each fuzzer.
+# For each fuzzer, and for the threads.
 SECONDS ?= 60
 # The Python tests of the native module, for its build under AddressSanitizer.
 NATIVE_PYTEST := $(wildcard tests/test_decoder*.py tests/test_confidence.py) tests/test_lexicon.py \
   tests/test_language_model.py tests/test_language_model_damage.py
 SANITIZED := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
 
-.PHONY: sanitize sanitize-native sanitize-python fuzz fuzz-check soak native-check native-packages
+.PHONY: sanitize sanitize-native sanitize-python sanitize-threads threads-check fuzz fuzz-check soak \
+  native-check native-packages
 
 # $(call configure,FOLDER,OPTIONS) and $(call compile,FOLDER,TARGETS) are quiet unless they fail.
 define configure
@@ -27,19 +28,23 @@ define compile
 endef
 WITH_CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 ADDRESS := "-DDS2_SANITIZE=address,undefined"
+# The compiler of Python's modules: its runtime can be loaded into a Python that was built without.
+THREAD := -DCMAKE_C_COMPILER=$(CC) -DCMAKE_CXX_COMPILER=$(CXX) -DDS2_SANITIZE=thread \
+  -DDS2_NATIVE_TESTS=ON
 
 $(TOOLS)/.installed: | check
 	@test -x $(TOOLS)/pip || $(PYTHON) -m venv $(VENVS)/tools
 	@$(TOOLS)/python $(PIP_INSTALL) cmake pybind11 setuptools wheel
 	@touch $@
 
-sanitize: sanitize-native sanitize-python
+sanitize: SECONDS = 20
+sanitize: sanitize-native sanitize-python sanitize-threads
 
 sanitize-native: | native-check $(TOOLS)/.installed
 	@echo "Building the native tests with AddressSanitizer and UBSan, and with ThreadSanitizer ..."
 	$(call configure,asan,$(WITH_CLANG) $(ADDRESS) -DDS2_NATIVE_TESTS=ON)
 	$(call compile,asan,native_tests native_stress)
-	$(call configure,tsan,$(WITH_CLANG) -DDS2_SANITIZE=thread -DDS2_NATIVE_TESTS=ON)
+	$(call configure,tsan,$(THREAD))
 	$(call compile,tsan,native_tests native_stress)
 	$(SANITIZED) build/asan/native/tests/native_tests --minimal
 	$(SANITIZED) build/asan/native/tests/native_stress
@@ -59,6 +64,26 @@ $(VENVS)/asan/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[dev]'
 	@touch $@
 
+# Eight threads and one Transcriber, under ThreadSanitizer.
+sanitize-threads: $(VENVS)/tsan/.installed | native-check $(TOOLS)/.installed
+	@echo "Building the native module with ThreadSanitizer ..."
+	$(call configure,tsan,$(THREAD))
+	$(call compile,tsan,_native)
+	@$(TOOLS)/cmake --install build/tsan >build/tsan.log --prefix \
+	  "$$($(VENVS)/tsan/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+	@CXX="$(CXX)" bash native/tests/race_free.sh $(VENVS)/tsan/bin/python --seconds $(SECONDS)
+
+# All but the native module, which comes from build/tsan.
+$(VENVS)/tsan/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Installing ds2edge into $(VENVS)/tsan ..."
+	@test -x $(VENVS)/tsan/bin/pip || $(PYTHON) -m venv $(VENVS)/tsan
+	@$(VENVS)/tsan/bin/python $(PIP_INSTALL) -C wheel.cmake=false .
+	@touch $@
+
+threads-check: $(VENVS)/tsan/.installed | native-check $(TOOLS)/.installed
+	@CC="$(CC)" CXX="$(CXX)" TOOLS=$(TOOLS) bash native/tests/planted_races.sh build/threads-check \
+	  $(VENVS)/tsan/bin/python "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
+
 fuzz: | native-check $(TOOLS)/.installed
 	$(call configure,fuzz,$(WITH_CLANG) $(ADDRESS) -DDS2_FUZZ=ON)
 	$(call compile,fuzz,fuzz_language_model fuzz_lexicon fuzz_search)
@@ -68,7 +93,7 @@ fuzz-check: | native-check $(TOOLS)/.installed
 	@TOOLS=$(TOOLS) bash native/fuzz/planted.sh build/fuzz-check \
 	  "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
 
-soak: fuzz fuzz-check
+soak: fuzz fuzz-check sanitize-threads threads-check
 
 native-check:
 	$(call need_packages,$(NATIVE_PACKAGES))

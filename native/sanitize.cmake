@@ -7,6 +7,7 @@ endif()
 
 # With assertions, KenLM's and the standard library's, and with names in the reports.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS")
+set(CMAKE_STRIP "")  # pybind11 strips what is no debug build
 set(CMAKE_INTERPROCEDURAL_OPTIMIZATION OFF)
 set(_ds2_sanitize -fsanitize=${DS2_SANITIZE} -fno-sanitize-recover=all)
 if(DS2_SANITIZE MATCHES "undefined")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soxr
 from conftest import RECORDINGS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ds2edge import Transcriber
 from ds2edge.audio import read_audio
@@ -51,6 +53,24 @@ def test_bad_audio_is_told_of_once(
     assert len(caplog.records) == 1
     assert caplog.records[0].name == "ds2edge.audio_check"
     assert re.search(message, caplog.text)
+
+
+@given(
+    start=st.integers(0, RATE * 8),
+    telephoned=st.booleans(),
+    cuts=st.lists(st.integers(0, RATE * 20), max_size=20),
+)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_it_says_the_same_however_the_samples_are_cut(
+    speech: Samples, caplog: pytest.LogCaptureFixture, start: int, telephoned: bool, cuts: list[int]
+) -> None:
+    """It looks everywhere, not only at the end of each block."""
+    caplog.clear()
+    check = AudioCheck(RATE)
+    whole = np.tile(speech, 2)[start:]
+    for block in np.split(telephone(whole) if telephoned else whole, sorted(cuts)):
+        check.hear(block)
+    assert bool(caplog.records) is telephoned
 
 
 def test_good_audio_is_not_told_of(

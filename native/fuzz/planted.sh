@@ -7,17 +7,8 @@ tools=${TOOLS:-.venv/tools/bin}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 longest=300 # seconds for each
 
-# plant FILE RIGHT WRONG: the only place where FILE has RIGHT.
-plant() {
-  python3 - "$folder/source/$1" "$2" "$3" <<'PYTHON'
-import sys
-path, right, wrong = sys.argv[1:]
-text = open(path, encoding="utf-8").read()
-if text.count(right) != 1:
-    raise SystemExit(f"{path} no longer has exactly one {right!r}")
-open(path, "w", encoding="utf-8").write(text.replace(right, wrong))
-PYTHON
-}
+# shellcheck source=../tests/plant.sh
+. "$root/native/tests/plant.sh"
 
 # check FUZZER DESCRIPTION FILE RIGHT WRONG
 check() {
