@@ -17,9 +17,16 @@ SAMPLES = Path(__file__).parents[1] / "tests" / "data" / "speech"
 def recordings(description: str) -> list[Path]:
     """Files from the command line, or the samples of the tests."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("files", nargs="*", type=Path, help="recordings [the tests' samples]")
+    add_recordings(parser)
     given: list[Path] = parser.parse_args().files
-    return given or sorted(p for p in SAMPLES.iterdir() if p.suffix in {".mp3", ".opus"})
+    return given
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """The argument `files`, without which the samples of the tests are taken."""
+    samples = sorted(p for p in SAMPLES.iterdir() if p.suffix in {".mp3", ".opus"})
+    text = "recordings [the tests' samples]"
+    parser.add_argument("files", nargs="*", type=Path, default=samples, help=text)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def report(transcriber: Transcriber, found: Sequence[Long]) -> None:
         together += [joined]
         apart += [one.alone]
     whole = word_error_rate([" ".join(texts) for texts in wanted], together)
-    each = word_error_rate(sum(wanted, []), sum(apart, []))
+    each = word_error_rate(list(chain(*wanted)), list(chain(*apart)))
     rows.append(row("all", totals, 100 * whole.rate, 100 * each.rate))
     rows.append(["aim", "", "", "", "0", "", "", f"{AIM:+.0f}"])
     header = ["speaker", "seconds", "words aligned", "segments", "ends in words"]
