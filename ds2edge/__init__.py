@@ -1,8 +1,12 @@
-"""On-device speech recognition with Deep Speech 2.
+"""On-device speech recognition with Deep Speech 2::
 
-from ds2edge import Transcriber
+    from ds2edge import Transcriber
 
-print(Transcriber().transcribe("meeting.wav").text)
+    print(Transcriber().transcribe("meeting.wav").text)
+
+Its stages are modules of their own, in the order in which the data flow: `ds2edge.audio`,
+`ds2edge.features`, `ds2edge.acoustic`, `ds2edge.decoder`, `ds2edge.pipeline`, `ds2edge.endpoint`,
+`ds2edge.stream`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ class AcousticState:
 
     @property
     def nbytes(self) -> int:
+        """Memory held, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
@@ -109,14 +110,17 @@ class LiteRT:
 
     @property
     def description(self) -> str:
+        """See `Backend.description`."""
         from importlib.metadata import version
 
         return f"LiteRT {version('ai-edge-litert')}, CPU, 1 thread"
 
     def start(self) -> AcousticState:
+        """See `Backend.start`."""
         return AcousticState({n: np.zeros(s, np.float32) for n, s in self._shapes.items()})
 
     def step(self, state: AcousticState, frames: FloatArray) -> FloatArray:
+        """See `Backend.step`."""
         grid = self._grid
         if not 0 < len(frames) <= grid.chunk_frames:
             raise BackendError(f"a step takes 1 to {grid.chunk_frames} frames, got {len(frames)}")
@@ -137,6 +141,7 @@ class LiteRT:
         return log_probs
 
     def flush(self, state: AcousticState) -> FloatArray:
+        """See `Backend.flush`."""
         inputs = {name: state.tensors[name] for name in self._flush_inputs}
         logits = self._run(self._flush, inputs)["logits"][0]
         grid = self._grid
@@ -212,7 +217,7 @@ def captured_stderr() -> Iterator[None]:
     """
     with _stderr_lock, ExitStack() as stack:
         try:
-            file = stack.enter_context(tempfile.TemporaryFile())
+            file = stack.enter_context(_unnamed_file())
             saved = os.dup(2)
         except OSError:  # no standard error, or nowhere to keep it: then it is not captured
             yield
@@ -225,6 +230,13 @@ def captured_stderr() -> Iterator[None]:
             os.dup2(saved, 2)
             file.seek(0)
             _hand_on(file.read().splitlines(keepends=True), saved)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """In memory where the system can: a full disk or a read-only one does not matter then."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("ds2edge"), "r+b")
+    return tempfile.TemporaryFile()
 
 
 def _hand_on(lines: list[bytes], stderr: int) -> None:

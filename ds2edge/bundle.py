@@ -1,4 +1,4 @@
-"""The model bundle: one folder, or the same as one .ds2 file, with all that a language needs.
+"""The model bundle: one folder, or the same as one .ds2 file, with all that a language needs::
 
     manifest.json     everything small, and the SHA-256 of every other member
     model.tflite      the acoustic model's step graph
@@ -62,10 +62,10 @@ class StepGrid:
 class Manifest:
     """What a bundle says of itself."""
 
-    name: str
-    tokens: TokenSet
-    features: FeatureSettings
-    grid: StepGrid
+    name: str  # for people to read
+    tokens: TokenSet  # the outputs of the acoustic model
+    features: FeatureSettings  # its inputs
+    grid: StepGrid  # on which its step graph runs
     decoder: SearchOptions  # the best found on development data
     delay: float = 0.0  # seconds from what is spoken to the output that says so
     # Of words, "language_model" with the bundle's and "letters" without; as fitted.
@@ -86,8 +86,8 @@ class Manifest:
 class Bundle:
     """A verified bundle on disk."""
 
-    folder: Path
-    manifest: Manifest
+    folder: Path  # of its members
+    manifest: Manifest  # what it says of itself
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Bundle:

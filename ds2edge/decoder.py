@@ -94,13 +94,13 @@ class Confidence:
     Fitted by `ds2edge.training.confidence`.
     """
 
-    bias: float
-    letters: float
-    pace: float
-    language: float
-    deficit: float
-    clarity: float
-    usual_clarity: float
+    bias: float  # log odds where all evidence is 0
+    letters: float  # of `Evidence.letters`
+    pace: float  # of `Evidence.pace`
+    language: float  # of `Evidence.language`
+    deficit: float  # of `Evidence.deficit`
+    clarity: float  # of `Evidence.clarity`
+    usual_clarity: float  # of `Evidence.usual_clarity`
 
     def __post_init__(self) -> None:
         for name, weight in vars(self).items():
@@ -112,7 +112,7 @@ class Confidence:
 class DecodedToken(NamedTuple):
     """One token of a word."""
 
-    text: str
+    text: str  # as the token set has it
     start_frame: int  # where it is likeliest, from the state's first frame
     end_frame: int  # after it is over and, within 4 frames, another is heard
 
@@ -120,7 +120,7 @@ class DecodedToken(NamedTuple):
 class DecodedWord(NamedTuple):
     """One word and the frames in which it was spoken."""
 
-    text: str
+    text: str  # as the vocabulary has it, or `UNKNOWN`
     start_frame: int  # where its first token is likeliest, from the state's first frame
     end_frame: int  # where its last token ends
     confidence: float  # 0..1; without a fit the geometric mean of its tokens' probabilities
@@ -146,6 +146,7 @@ class Hypothesis(NamedTuple):
 
     @property
     def text(self) -> str:
+        """Its words with single spaces between."""
         return " ".join(word.text for word in self.words)
 
 

@@ -1,4 +1,4 @@
-"""Inverse text normalisation: what the recogniser spells, as a reader expects it written.
+"""Inverse text normalisation: what the recogniser spells, as a reader expects it written::
 
     display("on january third i paid twenty five dollars")
     # "On January 3 I paid $25"

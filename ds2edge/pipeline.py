@@ -22,9 +22,9 @@ FloatArray = npt.NDArray[np.float32]
 class PipelineState:
     """Everything that a recording leaves behind between two pieces of it."""
 
-    features: FeatureState
-    acoustic: AcousticState
-    decoder: DecoderState
+    features: FeatureState  # samples that make no whole chunk yet, and the running mean
+    acoustic: AcousticState  # what the step graph carries on
+    decoder: DecoderState  # the hypotheses
 
     @property
     def nbytes(self) -> int:

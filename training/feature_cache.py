@@ -42,7 +42,8 @@ class Change:
         if not self.levels:
             return 0.0
         seed = zlib.crc32(f"{utterance.path.name} {self.speed}".encode())
-        return float(np.random.default_rng(seed).uniform(*self.levels))
+        least, most = self.levels
+        return float(np.random.default_rng(seed).uniform(least, most))
 
     def __str__(self) -> str:
         gains = " at other gains" if self.levels else ""

@@ -1,4 +1,4 @@
-"""The Python interface of Mozilla DeepSpeech 0.9 and Coqui STT 1.4, over ds2edge.
+"""The Python interface of Mozilla DeepSpeech 0.9 and Coqui STT 1.4, over ds2edge::
 
     # from deepspeech import Model
     from ds2edge.compat.deepspeech import Model
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class TokenMetadata:
     """One character."""
 
-    text: str
+    text: str  # a space between words
     timestep: int  # of 20 ms
     start_time: Seconds  # the characters of a word are spread over it evenly
 
@@ -44,7 +44,7 @@ class TokenMetadata:
 class CandidateTranscript:
     """One reading."""
 
-    tokens: list[TokenMetadata]
+    tokens: list[TokenMetadata]  # character by character
     confidence: float  # 0..1
 
 
@@ -52,7 +52,7 @@ class CandidateTranscript:
 class Metadata:
     """Readings, the best first."""
 
-    transcripts: list[CandidateTranscript]
+    transcripts: list[CandidateTranscript]  # at least one
 
 
 class Model:
