@@ -41,8 +41,10 @@ help:
 	@echo "make sanitize     native tests and threads under AddressSanitizer, UBSan and ThreadSanitizer"
 	@echo "make fuzz SECONDS=600    fuzz the native code, so long with each of the three fuzzers"
 	@echo "make fuzz-check   plant memory errors in a copy of the source; a fuzzer must find each"
-	@echo "make soak         make fuzz and make fuzz-check"
-	@echo "                  these four need Debian packages: $(NATIVE_PACKAGES)"
+	@echo "make sanitize-threads SECONDS=600    mixed work on eight threads under ThreadSanitizer"
+	@echo "make threads-check   plant data races in a copy of the source; the threads must show each"
+	@echo "make soak         make fuzz, fuzz-check, sanitize-threads and threads-check"
+	@echo "                  these six need Debian packages: $(NATIVE_PACKAGES)"
 	@echo "make clean        remove $(VENVS)/ and build/"
 	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
 

@@ -40,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--beam", type=int, default=SearchOptions().beam, help="hypotheses kept [%(default)s]"
     )
     parser.add_argument(
+        "--max-ambiguity",
+        type=int,
+        default=SearchOptions().max_ambiguity,
+        help="outputs after which what is not certain is committed to the best [%(default)s]",
+    )
+    parser.add_argument(
         "--delay",
         type=float,
         default=0.0,
@@ -59,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out,
         name=given.name or given.out.stem,
         language_model=open_language_model(given.language_model) if given.language_model else None,
-        beam=given.beam,
+        search=SearchOptions(beam=given.beam, max_ambiguity=given.max_ambiguity),
         delay=given.delay,
         dev=read_manifest(given.dev, "dev") if given.dev else [],
         test=read_manifest(given.test, "test") if given.test else [],

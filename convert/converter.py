@@ -66,7 +66,7 @@ def convert(
     *,
     name: str,
     language_model: LanguageModel | None = None,
-    beam: int = SearchOptions().beam,
+    search: SearchOptions | None = None,
     delay: float = 0.0,
     dev: Sequence[Utterance] = (),
     test: Sequence[Utterance] = (),
@@ -90,7 +90,7 @@ def convert(
     probe = probe_frames(converted.grid, config.features.size)
     parity = compare(model, converted, [probe])
     accuracy: dict[str, Any] = {}
-    decoder = _decoder(tokens, language_model, SearchOptions(beam=beam))
+    decoder = _decoder(tokens, language_model, search or SearchOptions())
     confidence: dict[str, Confidence] = {}
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ds2edge.audio import SampleInput, Samples, open_audio
 from ds2edge.bundle import Bundle, load_bundle
-from ds2edge.decoder import Decoder
+from ds2edge.decoder import Decoder, SearchOptions
 from ds2edge.errors import AudioError, ConfigError, StreamError
 from ds2edge.options import StreamOptions
 from ds2edge.pipeline import load_decoder, load_letters, load_pipeline
@@ -177,6 +177,10 @@ class Transcriber:
             decoder = decoder.with_phrases(phrases) if phrases else decoder
         given = {n: getattr(options, n) for n in ("alpha", "beta", "beam", "unknown")}
         changed = {n: value for n, value in given.items() if value is not None}
+        if options.vocabulary or options.add_words or options.boost:
+            # What is committed is in no phrase any more: a phrase has to be heard as a whole.
+            least = SearchOptions().max_ambiguity
+            changed["max_ambiguity"] = max(decoder.options.max_ambiguity, least)
         return decoder.with_options(replace(decoder.options, **changed)) if changed else decoder
 
     @cached_property

@@ -129,7 +129,7 @@ STREAM_FAULTS = (
         "            self._options, self._decoder = options, decoder\n",
         "            self._options, self._decoder = options, decoder\n"
         "            self._transcriber._decoder = decoder\n",
-        (OPTIONS,),
+        (OPTIONS, "-k", "another_vocabulary"),
     ),
     Fault(
         "a boost of another stream",
@@ -202,6 +202,6 @@ STREAM_FAULTS = (
         "ds2edge/transcriber.py",
         "            decoder = decoder.with_vocabulary(map(spoken, options.vocabulary))\n",
         "            pass\n",
-        (OPTIONS, "-k", "closed_vocabulary"),
+        (OPTIONS, "-k", "another_vocabulary"),
     ),
 )

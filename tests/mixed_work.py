@@ -368,8 +368,9 @@ def main() -> int:
             f"{tally.wrong[kind]:4d} different from alone"
         )
     print(
-        f"{given.threads} threads, {given.seconds:.0f} s: {tally.done.total()} jobs of {count}, "
-        f"{tally.seconds.total():.0f} s of audio, {tally.wrong.total()} different from alone"
+        f"{given.threads} threads, {given.seconds:.0f} s: {tally.done.total()} jobs drawn from "
+        f"{count}, {tally.seconds.total():.0f} s of audio, "
+        f"{tally.wrong.total()} different from alone"
     )
     for report in tally.reports[:5]:
         print(report[:2000], file=sys.stderr)

@@ -89,10 +89,10 @@ def test_without_a_scorer_letters_are_heard(model: Model, audio: np.ndarray[Any,
 
 def test_hot_words(model: Model, audio: np.ndarray[Any, Any]) -> None:
     before = model.stt(audio)
-    model.addHotWord("a Woman of business", 8.0)
-    assert "a woman of business" in model.stt(audio)
+    model.addHotWord("a Woman of busness", 40.0)
+    assert "a woman of busness" in model.stt(audio)
     model.addHotWord("kubernetes", 2.0)
-    model.eraseHotWord("a Woman of business")
+    model.eraseHotWord("a Woman of busness")
     assert model.stt(audio) == before
     with pytest.raises(ConfigError, match=r"'dog' is no hot word; there are: \['kubernetes'\]"):
         model.eraseHotWord("dog")

@@ -110,7 +110,7 @@ def test_it_stops_after_so_much_audio(run: Any, text: str) -> None:
 
 
 def test_boosts_reach_the_stream(run: Any) -> None:
-    assert "a woman of business" in run("--boost", "a woman of business=8")[1]
+    assert "a woman of busness" in run("--boost", "a woman of busness=40")[1]
 
 
 def test_bad_devices(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

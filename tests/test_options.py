@@ -30,16 +30,21 @@ def text(transcriber: Transcriber, **options: Any) -> str:
     return transcriber.transcribe(WOMAN, options=StreamOptions(**options)).text
 
 
+# Nearly what is said, and no word of the lexicon: no model hears it without being told to.
+PHRASE = "a woman of busness"
+
+
 def test_a_boost_finds_the_phrase(transcriber: Transcriber) -> None:
-    assert "a woman of business" not in text(transcriber)
-    assert "a woman of business" in text(transcriber, boost={"A  Woman of Business": 8})
+    assert PHRASE not in text(transcriber)
+    assert PHRASE in text(transcriber, boost={"A  Woman of Busness": 40})
 
 
 def test_words_that_are_added_may_be_heard(transcriber: Transcriber) -> None:
     avoided = dict.fromkeys(("business", "busyness", "bisness"), -50.0)
+    by_ear: dict[str, Any] = {"boost": avoided, "alpha": 0.3}
     assert "busness" not in set(transcriber.bundle.words or ())
-    assert "busness" not in text(transcriber, boost=avoided)
-    assert "busness" in text(transcriber, boost=avoided, add_words=["busness"])
+    assert "busness" not in text(transcriber, **by_ear)
+    assert "busness" in text(transcriber, **by_ear, add_words=["busness"])
 
 
 def test_a_closed_vocabulary_is_all_there_is(transcriber: Transcriber) -> None:
@@ -62,9 +67,9 @@ def test_alternatives(transcriber: Transcriber) -> None:
 def test_phrases_change_while_a_segment_is_open(transcriber: Transcriber, woman: Samples) -> None:
     with transcriber.stream(RATE) as stream:
         events = stream.feed(woman[: RATE // 2])
-        stream.set_options(StreamOptions(boost={"a woman of business": 8}))
+        stream.set_options(StreamOptions(boost={PHRASE: 40}))
         events += stream.feed(woman[RATE // 2 :]) + stream.finish()
-    assert "a woman of business" in events[-1].text
+    assert PHRASE in events[-1].text
     assert len([event for event in events if isinstance(event, Final)]) == 1
 
 

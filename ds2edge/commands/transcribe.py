@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns: the exit code."""
+    logging.basicConfig(format="ds2edge: %(message)s")  # warnings of the audio
     options = given_options(StreamOptions, arguments)
     files = list(recordings(arguments.files))
     raw = arguments.sample_rate is not None
