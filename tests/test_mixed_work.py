@@ -28,8 +28,9 @@ def alone(shared: Shared) -> list[Any]:
 
 def test_the_work_is_of_all_kinds_and_gives_words(alone: list[Any]) -> None:
     assert {job.kind for job in JOBS} == set(KINDS)
-    for job, outcome in zip(JOBS, alone, strict=True):
-        assert "text=" in str(outcome) or job.kind == "stream in two threads"
+    # A drawn vocabulary may fit nothing that is said, but not everywhere.
+    with_words = {job.kind for job, one in zip(JOBS, alone, strict=True) if "text=" in str(one)}
+    assert with_words >= set(KINDS) - {"stream in two threads"}
 
 
 def test_eight_threads_get_what_one_alone_gets(shared: Shared, alone: list[Any]) -> None:
