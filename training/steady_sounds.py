@@ -1,9 +1,9 @@
-"""A corpus without words: silence, hum, tones, noise, typing, melodies; made, not recorded.
+"""A corpus without words: silence, hum, noise, clocks, sneezes and more; made, not recorded.
 
     python -m ds2edge.training.steady_sounds speech/steady
 
 A model that never heard a steady tone takes it for a vowel: normalisation takes the tone away and
-leaves what the model knows from speech only.
+leaves what the model knows from speech only. A tick is taken for a plosive, a sneeze for a word.
 """
 
 from __future__ import annotations
@@ -93,6 +93,74 @@ def _typing(seconds: Samples, rng: Random) -> Samples:
     return samples
 
 
+def _ticking(seconds: Samples, rng: Random) -> Samples:
+    """A clock or a metronome: the same one, two or four strokes again and again."""
+    samples = np.zeros_like(seconds)
+    strokes = [_stroke(rng) for _ in range(rng.choice([1, 2, 2, 4]))]
+    period, echo = rng.uniform(0.12, 1.3), rng.choice([0.0, rng.uniform(0.1, 0.5)])
+    for number, at in enumerate(np.arange(rng.uniform(0, 1), seconds[-1] - 0.4, period)):
+        stroke = strokes[number % len(strokes)]
+        first = int(RATE * (at + rng.normal() * 0.002)) + 100
+        samples[first : first + len(stroke)] += stroke * rng.uniform(0.8, 1)
+        later = first + int(RATE * 0.05)
+        samples[later : later + len(stroke)] += stroke * echo
+    return samples
+
+
+def _stroke(rng: Random) -> Samples:
+    """Wood or metal that was hit: a click, and some resonances that die away."""
+    seconds = np.arange(int(RATE * rng.uniform(0.02, 0.25))) / RATE
+    total = rng.normal(size=len(seconds)) * np.exp(-seconds / rng.uniform(5e-4, 8e-3))
+    for _ in range(rng.integers(1, 6)):
+        pitch = np.exp(rng.uniform(np.log(250), np.log(7000)))
+        decay = np.exp(-seconds / np.exp(rng.uniform(np.log(3e-3), np.log(6e-2))))
+        total += rng.uniform(0.2, 1.5) * decay * np.sin(2 * np.pi * pitch * seconds)
+    return np.asarray(total * np.linspace(1, 0, len(seconds)))
+
+
+def _sneeze(seconds: Samples, rng: Random) -> Samples:
+    """Sneezes and coughs: breath drawn in, maybe a voice that breaks, a burst of air."""
+    samples = np.zeros_like(seconds)
+    at = rng.uniform(0.1, 1)
+    while at < seconds[-1] - 2.5:
+        breath = _breath(rng.uniform(0.1, 0.8), rng) * rng.choice([0, rng.uniform(0.05, 0.4)])
+        voice = _cry(rng.uniform(0.05, 0.35), rng) * rng.choice([0, rng.uniform(0.1, 1)])
+        burst = _breath(rng.uniform(0.08, 0.6), rng)[::-1] * rng.uniform(0.5, 1)
+        for part in (breath, voice, burst):
+            first = int(RATE * at)
+            samples[first : first + len(part)] += part
+            at += len(part) / RATE * rng.uniform(0.7, 1.1)
+        at += rng.exponential(1.5)
+    return samples
+
+
+def _breath(length: float, rng: Random) -> Samples:
+    """Air through a mouth of some shape, ever stronger."""
+    count = int(RATE * length)
+    spectrum = np.fft.rfft(rng.normal(size=count))
+    pitch = np.linspace(0, RATE / 2, len(spectrum))
+    for _ in range(rng.integers(1, 4)):
+        middle = np.exp(rng.uniform(np.log(400), np.log(7000)))
+        spectrum *= 0.1 + np.exp(-(((pitch - middle) / (middle * rng.uniform(0.2, 1))) ** 2))
+    air = np.fft.irfft(spectrum, count)
+    rise = np.linspace(0, 1, count) ** rng.uniform(0.3, 4)
+    return np.asarray(air / np.abs(air).max() * rise)
+
+
+def _cry(length: float, rng: Random) -> Samples:
+    """A voice whose pitch runs up and down faster than in speech, rough, of one vowel."""
+    count = int(RATE * length)
+    start, end = np.exp(rng.uniform(np.log(120), np.log(900), size=2))
+    phase = np.cumsum(np.geomspace(start, end, count) * (1 + 0.02 * rng.normal(size=count)))
+    formants = rng.uniform([350, 900, 2300], [1000, 2300, 3500])
+    total = np.zeros(count)
+    for k in range(1, int(RATE / 2 / max(start, end)) + 1):
+        pitch = k * (start + end) / 2
+        weight = 0.02 + np.exp(-(((pitch - formants) / 150) ** 2)).sum() / k**0.5
+        total += weight * np.sin(2 * np.pi * k * phase / RATE)
+    return np.asarray(total / np.abs(total).max() * np.hanning(count))
+
+
 def _melody(seconds: Samples, rng: Random) -> Samples:
     """Notes of the tempered scale, one to three at a time."""
     samples = np.zeros_like(seconds)
@@ -125,6 +193,8 @@ KINDS: dict[str, Callable[[Samples, Random], Samples]] = {
     "tone": _tone,
     "noise": _noise,
     "typing": _typing,
+    "ticking": _ticking,
+    "sneeze": _sneeze,
     "melody": _melody,
 }
 

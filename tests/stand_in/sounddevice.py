@@ -57,11 +57,10 @@ class InputStream:
             self.hear(samples[:, :1])
             state.plugged = False
         else:
-            second = round(self.samplerate)
             # At once: a block that waits for the reader longer than a moment would be lost.
-            self.hear(np.pad(samples[:, :1], ((0, second), (0, 0))))
-            while not self.closed.wait(0.05):
-                self.hear(np.zeros((second // 20, 1), np.float32))
+            self.hear(samples[:, :1])
+            while not self.closed.wait(0.05):  # as fast as time: a screen shows what is open
+                self.hear(np.zeros((round(self.samplerate) // 20, 1), np.float32))
         self.active = False
         self.finished()
 
