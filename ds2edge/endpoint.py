@@ -7,21 +7,22 @@ blanks in speech that it does not understand, which is loud. So the signal has t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from ds2edge.options import StreamOptions
-from ds2edge.results import Seconds
+from ds2edge.results import Seconds, Word
 from ds2edge.text import BLANK
 
 BLANK_ENOUGH = np.log(np.float32(0.5))  # of a frame without a token
 RISE = 1.0  # dB a second by which the quietest level is forgotten
 QUIET_SHARE = 0.4  # of the way from the quietest to the loudest level, in dB
 QUIET_MARGIN = 6.0  # dB above the quietest that are quiet at any rate
-FORCED = 1.5  # times the longest segment: then it ends anywhere
+FORCED = 1.5  # times the longest segment: then it ends between two words, without a pause
 SHORTEST_PAUSE = 0.1  # s; a pause within a word, before a "t", is shorter
 SILENT_LEVEL = -100.0  # dB of digital silence
 
@@ -74,12 +75,23 @@ def is_endpoint(
         has_words: of the segment; only asked when it matters.
     """
     seconds = silence.seconds + look_ahead
-    if seconds >= FORCED * options.longest:
+    if is_too_long(silence, options, look_ahead):
         return True
     pause = _pause(seconds, options)
     if silence.blank + look_ahead < pause or level.quiet < min(look_ahead, pause):
         return False
     return seconds >= min(options.silence_before, options.longest) or has_words()
+
+
+def is_too_long(silence: Silence, options: StreamOptions, look_ahead: Seconds) -> bool:
+    """Has the segment to end, though nobody makes a pause?"""
+    return silence.seconds + look_ahead >= FORCED * options.longest
+
+
+def widest_gap(words: Sequence[Word], since: Seconds) -> Seconds | None:
+    """The middle of the longest time between two words; none of them may lie before `since`."""
+    gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in pairwise(words)]
+    return max((gap for gap in gaps if gap[1] >= since), default=(0.0, None))[1]
 
 
 def _pause(seconds: Seconds, options: StreamOptions) -> Seconds:

@@ -14,13 +14,16 @@ import numpy.typing as npt
 from ds2edge.audio import FloatArray, SampleInput, Samples
 from ds2edge.audio_check import AudioCheck
 from ds2edge.decoder import DecodedWord
-from ds2edge.endpoint import Level, Silence, is_endpoint
+from ds2edge.endpoint import Level, Silence, is_endpoint, is_too_long, widest_gap
 from ds2edge.errors import DecoderError, StreamError
 from ds2edge.options import StreamOptions
 from ds2edge.results import Alternative, Event, Final, Partial, Seconds, Word
 
 if TYPE_CHECKING:
     from ds2edge.transcriber import Transcriber
+
+
+LOOK_BEHIND = 2.0  # s that a segment without a pause may be cut back, to the end of a word
 
 
 class Stream:
@@ -30,7 +33,7 @@ class Stream:
     `with` closes the stream; it never finishes it.
     """
 
-    _recent: FloatArray  # the segment's last samples, up to half of the look-ahead
+    _recent: FloatArray  # the segment's last samples, at most LOOK_BEHIND seconds
     _silence: Silence  # in the segment
 
     def __init__(
@@ -46,7 +49,7 @@ class Stream:
         self._input = SampleInput(sample_rate, self._rate)
         self._input_start: Seconds = 0.0  # where the input begins in the stream
         self._taken = 0  # of its samples, at the model's rate
-        self._look_behind = max(1, round(self._pipeline.look_ahead / 2 * self._rate))  # samples
+        self._kept = round(LOOK_BEHIND * self._rate)  # samples
         self._level = Level()
         self._check = AudioCheck(self._rate)
         self._lock = threading.Lock()
@@ -163,30 +166,36 @@ class Stream:
             if len(piece) < len(samples):
                 waiting.append(samples[len(piece) :])
             self._taken += len(piece)
-            self._recent = np.concatenate([self._recent, piece])[-self._look_behind :]
+            self._recent = np.concatenate([self._recent, piece])[-self._kept :]
             for log_probs in self._pipeline.advance(self._state, piece):
                 self._level.hear(self._state.features.power, self._pipeline.seconds_per_chunk)
                 self._silence.hear(log_probs, self._pipeline.seconds_per_output)
                 if self._is_endpoint():
-                    # In the middle of what is quiet: a word may begin, too faint to be loud yet.
-                    behind = self._samples_behind()
+                    behind = round(self._seconds_behind() * self._rate)
                     waiting.append(self._recent[len(self._recent) - behind :])
                     self._taken -= behind
                     finals.append(self._end_segment(self._position))
                     self._begin_segment()
         return finals
 
-    def _samples_behind(self) -> int:
+    def _seconds_behind(self) -> Seconds:
         """Where the next segment begins: no further back than makes each segment go forward."""
-        taken = round((self._position - self._start) * self._rate)
-        return min(round(self._level.quiet / 2 * self._rate), len(self._recent), taken // 2)
+        kept = min(len(self._recent) / self._rate, (self._position - self._start) / 2)
+        look_ahead = self._pipeline.look_ahead
+        if not is_too_long(self._silence, self._options, look_ahead):
+            # In the middle of what is quiet: a word may begin, too faint to be loud yet.
+            return min(self._level.quiet / 2, look_ahead / 2, kept)
+        # Partials promised the stable words, which therefore stay.
+        words = [*self._take_stable()[-1:], *self._open_words()]
+        gap = widest_gap(words, self._position - kept)
+        return 0.0 if gap is None else self._position - gap
 
     def _is_endpoint(self) -> bool:
         look_ahead = self._pipeline.look_ahead
         return is_endpoint(self._silence, self._level, self._options, look_ahead, self._has_words)
 
     def _has_words(self) -> bool:
-        return bool(self._take_stable() or self._state.decoder.words())
+        return bool(self._take_stable() or self._open_words())
 
     def _begin_segment(self) -> None:
         self._segment += 1
@@ -206,9 +215,12 @@ class Stream:
         self._stable += self._words(self._state.decoder.commit(), self._position)
         return self._stable
 
+    def _open_words(self) -> list[Word]:
+        return self._words(self._state.decoder.words(), self._position)
+
     def _partial(self) -> list[Event]:
         stable = self._take_stable()
-        words = (*stable, *self._words(self._state.decoder.words(), self._position))
+        words = (*stable, *self._open_words())
         partial = Partial(self._segment, words, len(stable))
         if partial == self._last or not (words or self._last):
             return []
@@ -222,23 +234,28 @@ class Stream:
     def _end_segment(self, end: Seconds) -> Final:
         self._pipeline.finish(self._state)
         stable = (*self._stable, *self._words(self._state.decoder.commit(), end))
-        best, *others = self._state.decoder.finish(1 + self._options.alternatives)
-        return Final(
-            self._segment,
-            (*stable, *self._words(best.words, end)),
-            self._start,
-            end,
-            tuple(Alternative((*stable, *self._words(o.words, end)), o.score) for o in others),
-        )
+        readings: dict[str, Alternative] = {}  # by text: cut off at `end`, some may be the same
+        for found in self._state.decoder.finish(1 + self._options.alternatives):
+            reading = Alternative((*stable, *self._words(found.words, end)), found.score)
+            readings.setdefault(reading.text, reading)
+        best, *others = readings.values()
+        return Final(self._segment, best.words, self._start, end, tuple(others))
 
     def _words(self, decoded: Iterable[DecodedWord], end: Seconds) -> list[Word]:
-        """Frames to seconds from the stream's start, within the segment, which ends at `end`."""
+        """Frames to seconds from the stream's start. The segment ends at `end`, and with it its
+        words: what begins later is the next segment's."""
         step, delay, start = self._pipeline.seconds_per_output, self._delay, self._start
 
         def seconds(frame: int) -> Seconds:
-            return min(max(start, start + frame * step - delay), end)
+            return max(start, start + frame * step - delay)
 
         return [
-            Word(word.text, seconds(word.start_frame), seconds(word.end_frame), word.confidence)
+            Word(
+                word.text,
+                seconds(word.start_frame),
+                min(seconds(word.end_frame), end),
+                word.confidence,
+            )
             for word in decoded
+            if seconds(word.start_frame) < end
         ]

@@ -116,8 +116,15 @@ FAULTS_AROUND = (
     Fault(
         "longest segment ignored",
         "ds2edge/endpoint.py",
-        "    if seconds >= FORCED * options.longest:\n",
+        "    if is_too_long(silence, options, look_ahead):\n",
         "    if False:\n",
+        (ENDPOINT,),
+    ),
+    Fault(
+        "a segment without a pause ends inside a word",
+        "ds2edge/stream.py",
+        "return 0.0 if gap is None else",
+        "return 0.0 if gap is None or True else",
         (ENDPOINT,),
     ),
     # ---- microphone

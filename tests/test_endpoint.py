@@ -13,9 +13,9 @@ from conftest import RECORDINGS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds2edge import Final, StreamOptions, Transcriber
+from ds2edge import Final, StreamOptions, Transcriber, Word
 from ds2edge.audio import read_audio
-from ds2edge.endpoint import Level, Silence, is_endpoint
+from ds2edge.endpoint import Level, Silence, is_endpoint, widest_gap
 from ds2edge.errors import ConfigError
 
 RATE = 16_000
@@ -70,6 +70,16 @@ def test_longest() -> None:
     assert ends("a" * 992, quiet=False)  # no pause in half as much again
 
 
+def test_the_widest_gap_between_words() -> None:
+    times = [(0.0, 1.0), (1.5, 2.0), (2.1, 3.0), (3.3, 4.0), (3.9, 5.0)]
+    words = [Word("word", start, end, 0.9) for start, end in times]
+    assert widest_gap(words, 0.0) == 1.25
+    assert widest_gap(words, 1.3) == pytest.approx(3.15)
+    assert widest_gap(words, 3.2) == pytest.approx(3.95)  # they overlap
+    assert widest_gap(words, 4.0) is None
+    assert widest_gap(words[:1], 0.0) is None
+
+
 def test_level_follows_the_surroundings() -> None:
     """Pauses are quiet in a quiet room and in a noisy one; speech is not."""
     for noise in (1e-8, 1e-5, 1e-3):
@@ -117,6 +127,30 @@ def test_every_recording_gets_segments_of_its_own(
     for final, following in itertools.pairwise(found):
         assert final.end == following.start
         assert all(final.start <= word.start <= word.end <= final.end for word in final.words)
+
+
+@pytest.mark.parametrize("alternatives", [0, 3])
+def test_without_a_pause_a_segment_ends_between_two_words(
+    transcriber: Transcriber, recordings: list[Samples], alternatives: int
+) -> None:
+    speech = [samples[:-RATE] for samples in recordings]
+    whole = segments(transcriber, speech, StreamOptions.without_endpoints())
+    inside, found = 0, []
+    for longest in (0.9, 1.0, 1.2, 1.5, 2.0):
+        options = StreamOptions(silence_after=math.inf, longest=longest, alternatives=alternatives)
+        finals = segments(transcriber, speech, options)
+        found += finals
+        assert all(final.end - final.start < 1.5 * longest + 0.2 for final in finals)
+        inside += sum(
+            word.start + 0.05 < final.end < word.end - 0.05
+            for final in finals[:-1]
+            for word in whole[0].words
+        )
+    assert inside <= 0.1 * len(found)  # some words are heard differently in a short segment
+    for final in found:
+        assert all(final.start <= word.start <= word.end <= final.end for word in final.words)
+        texts = [final.text, *(other.text for other in final.alternatives)]
+        assert len(set(texts)) == len(texts)
 
 
 def test_without_endpoints_there_is_one_segment(
