@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ds2edge.transcriber import Transcriber
 
 
-LOOK_BEHIND = 2.0  # s that a segment without a pause may be cut back, to the end of a word
+LOOK_BEHIND = 3.0  # s that a segment without a pause may be cut back, to the end of a word
 
 
 class Stream:
