@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.progress import track
 from ds2edge.training.manifest import Utterance
 

@@ -42,7 +42,7 @@ import ds2edge
 imported = time.perf_counter()
 transcriber = ds2edge.Transcriber()
 loaded = time.perf_counter()
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 with transcriber.stream(16000) as stream:
     samples = read_audio(sys.argv[1], 16000)
     for begin in range(0, len(samples), 1600):
@@ -74,7 +74,7 @@ print(decoder.hyp().hypstr)
 CUT_PROGRAM = """
 import sys
 import numpy, soundfile
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 *sources, seconds, target = sys.argv[1:]
 samples = numpy.concatenate([read_audio(path, 16000) for path in sources])
 soundfile.write(target, samples[: 16000 * int(seconds)], 16000, "PCM_16")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.bundle import Bundle
 from ds2edge.decoder import LogProbs
 from ds2edge.pipeline import load_pipeline

@@ -20,7 +20,7 @@ from common import print_table
 
 from ds2edge import Final, StreamOptions, Transcriber
 from ds2edge.arguments import CommandParser
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands.flags import add_options, given_options
 from ds2edge.errors import Ds2edgeError
 from ds2edge.progress import track

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ds2edge import StreamOptions, Transcriber
 from ds2edge.arguments import CommandParser
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.errors import AudioError, Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.text import normalise

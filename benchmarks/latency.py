@@ -16,7 +16,7 @@ from common import print_table  # first: it pins threads
 
 from ds2edge import Final, Partial, StreamOptions, Transcriber, Word
 from ds2edge.arguments import CommandParser
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.errors import Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.training.manifest import read_manifest

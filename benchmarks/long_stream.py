@@ -26,7 +26,8 @@ from common import add_recordings, print_table  # first: it pins threads
 
 from ds2edge import Final, Transcriber
 from ds2edge.arguments import CommandParser
-from ds2edge.audio import FloatArray, read_audio
+from ds2edge.audio import FloatArray
+from ds2edge.audio_file import read_audio
 from ds2edge.errors import Ds2edgeError
 from ds2edge.measure import resident_megabytes
 from ds2edge.progress import track

@@ -29,7 +29,7 @@ from rich.text import Text
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from sound_server import RATE, sound_server, until
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "tests" / "data" / "speech"

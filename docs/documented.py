@@ -31,6 +31,7 @@ MODULES = [
     "ds2edge.bundle",
     "ds2edge.errors",
     "ds2edge.audio",
+    "ds2edge.audio_file",
     "ds2edge.features",
     "ds2edge.acoustic",
     "ds2edge.decoder",

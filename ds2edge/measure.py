@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ds2edge.acoustic import LiteRT
-from ds2edge.audio import FloatArray, SampleInput, open_audio
+from ds2edge.audio import FloatArray, SampleInput
+from ds2edge.audio_file import open_audio
 from ds2edge.decoder import DecoderState
 from ds2edge.features import FeatureExtractor
 from ds2edge.results import Seconds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.audio import SampleInput, Samples, open_audio
+from ds2edge.audio import SampleInput, Samples
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import Decoder, SearchOptions
 from ds2edge.errors import AudioError, ConfigError, StreamError
@@ -68,6 +68,8 @@ class Transcriber:
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise AudioError(f"{os.fspath(source)} has its own rate; sample_rate is for arrays")
+            from ds2edge.audio_file import open_audio  # late: libsndfile takes time to load
+
             with open_audio(source) as file:
                 blocks = file.blocks(BLOCK_SECONDS)
                 return self._transcribe(blocks, file.sample_rate, file.seconds, options, progress)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from ds2edge import Ds2edgeError, Final, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 HOST = "127.0.0.1"
 RATE = 16_000  # Hz, what the client sends

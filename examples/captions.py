@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ds2edge import Ds2edgeError, Final, Microphone, Partial, Transcriber
-from ds2edge.audio import AudioFile, open_audio
+from ds2edge.audio_file import AudioFile, open_audio
 
 try:
     import tkinter as tk

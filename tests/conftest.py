@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from ds2edge import Bundle, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.features import FeatureSettings
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from conftest import RECORDINGS
 from hypothesis import strategies as st
 
 from ds2edge import Final, Partial, StreamOptions, Transcriber
-from ds2edge.audio import QUALITY, read_audio
+from ds2edge.audio import QUALITY
+from ds2edge.audio_file import read_audio
 from ds2edge.results import Event, Word
 from ds2edge.stream import Stream
 

@@ -14,7 +14,7 @@ FAULTS_AROUND = (
     Fault(
         "NaN accepted",
         "ds2edge/audio.py",
-        '        if column.dtype.kind == "f":\n            _check_range(column)\n',
+        '        if column.dtype.kind == "f":\n            check_range(column)\n',
         "",
         (INPUT, "-k", "bad_block"),
     ),

@@ -29,7 +29,7 @@ import numpy as np
 import soxr
 
 from ds2edge import StreamOptions, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.decoder import advance_all
 from ds2edge.errors import AudioError, ConfigError, DecoderError, Ds2edgeError, StreamError
 from ds2edge.progress import track

@@ -13,7 +13,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ds2edge.audio import SampleInput, open_audio, read_audio
+from ds2edge.audio import SampleInput
+from ds2edge.audio_file import open_audio, read_audio
 from ds2edge.errors import AudioError, StreamError
 
 SPEECH = Path(__file__).parent / "data" / "speech"

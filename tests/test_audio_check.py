@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ds2edge import Transcriber
-from ds2edge.audio import read_audio
 from ds2edge.audio_check import AudioCheck
+from ds2edge.audio_file import read_audio
 
 RATE = 16_000
 Samples = np.ndarray[Any, Any]

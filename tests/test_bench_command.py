@@ -20,7 +20,7 @@ from conftest import RECORDINGS, SPEECH, interruptible
 from ds2edge import Transcriber
 from ds2edge.acoustic import LiteRT
 from ds2edge.arguments import FAILED, INTERRUPTED
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.measure import STAGES, measure_delays, measure_speed, read_recordings, seconds_of
 
 DS2EDGE = str(Path(sys.executable).with_name("ds2edge"))

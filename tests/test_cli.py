@@ -20,7 +20,7 @@ import soundfile
 from stand_in_recogniser import COMMAND, FakeOptions, FakeTranscriber
 
 from ds2edge import cli, progress
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands import info, transcribe
 
 SPEECH = Path(__file__).parent / "data" / "speech"

@@ -10,7 +10,7 @@ import pytest
 from conftest import SPEECH
 
 from ds2edge import StreamOptions, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.compat.deepspeech import CandidateTranscript, Model, version
 from ds2edge.errors import (
     AudioError,

@@ -26,7 +26,7 @@ from conftest import SPEECH, interruptible
 from stand_in_recogniser import COMMAND
 
 from ds2edge.arguments import FAILED, INTERRUPTED, PIPE_CLOSED, SOME_FAILED
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands.interrupt import Interrupt
 
 DS2EDGE = str(Path(sys.executable).with_name("ds2edge"))

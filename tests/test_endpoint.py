@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds2edge import Final, StreamOptions, Transcriber, Word
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.endpoint import Level, Silence, is_endpoint, widest_gap
 from ds2edge.errors import ConfigError
 

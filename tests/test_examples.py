@@ -30,7 +30,7 @@ from sound_server import until
 from terminal import Terminal
 
 from ds2edge import Final, StreamOptions, Transcriber, Word
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 WOMAN = SPEECH / "2428-83705-0017.mp3"

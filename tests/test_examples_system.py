@@ -20,7 +20,7 @@ from sound_server import sound_server, until
 from terminal import Terminal
 
 from ds2edge import Final, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.results import Event
 from ds2edge.subtitles import to_srt
 

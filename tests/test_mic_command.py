@@ -11,7 +11,7 @@ import pytest
 from conftest import SPEECH
 
 from ds2edge import Transcriber, cli
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands import devices, mic
 from ds2edge.errors import AudioError, MissingExtraError
 from ds2edge.microphone import InputDevice

@@ -19,7 +19,7 @@ from sound_server import SoundServer, sound_server
 from terminal import Terminal
 
 from ds2edge import Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 pytestmark = pytest.mark.system
 DS2EDGE = Path(sys.executable).with_name("ds2edge")

@@ -30,7 +30,7 @@ from rich.live import Live
 
 from ds2edge import Final, Partial, Transcriber, Word
 from ds2edge.arguments import FAILED, PIPE_CLOSED
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands.views import Screen, Subtitles
 
 DS2EDGE = str(Path(sys.executable).with_name("ds2edge"))

@@ -18,7 +18,7 @@ import soxr
 from sound_server import SoundServer, sound_server
 
 from ds2edge import Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 pytestmark = pytest.mark.system
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import SPEECH
 
 from ds2edge import Bundle, Final, StreamOptions, Transcriber
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.bundle import load_bundle, pack_bundle
 from ds2edge.errors import BundleError, ConfigError, DecoderError, StreamError, TextError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

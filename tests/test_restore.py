@@ -13,7 +13,7 @@ from keras import ops
 
 from ds2edge import Bundle
 from ds2edge.acoustic import load_backend, run_chunks
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.cli import main
 from ds2edge.convert.parity import difference, model_log_probs
 from ds2edge.convert.restore import restore

@@ -16,7 +16,7 @@ from conftest import RECORDINGS, SPEECH
 from jsonschema import Draft202012Validator
 
 from ds2edge import StreamOptions, Transcriber, cli
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.commands import mic
 from ds2edge.errors import ConfigError
 from ds2edge.results import SCHEMA, json_schema

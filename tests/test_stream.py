@@ -12,7 +12,7 @@ import soxr
 from conftest import RECORDINGS
 
 from ds2edge import StreamOptions, Transcriber, Transcript
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.decoder import greedy
 from ds2edge.errors import AudioError, BundleError
 

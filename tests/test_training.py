@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.training import train as training
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2edge.arguments import CommandParser
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import Decoder, LogProbs, SearchOptions, greedy
 from ds2edge.pipeline import decode_all, load_decoder, load_pipeline

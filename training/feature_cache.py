@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ds2edge.audio import read_audio
+from ds2edge.audio_file import read_audio
 from ds2edge.errors import AudioError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2edge.arguments import EXIT_CODES, SUCCESS
-from ds2edge.audio import open_audio
+from ds2edge.audio_file import open_audio
 from ds2edge.commands.flags import add_bundle
 from ds2edge.commands.processes import ending, start_process
 from ds2edge.commands.recordings import is_pipe, length, readable, recordings

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ds2edge.audio import open_audio
+from ds2edge.audio_file import open_audio
 from ds2edge.commands.interrupt import Interrupt
 from ds2edge.errors import AudioError
 from ds2edge.results import Seconds

@@ -13,7 +13,8 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
-from ds2edge.audio import AudioFile, FloatArray, open_audio
+from ds2edge.audio import FloatArray
+from ds2edge.audio_file import AudioFile, open_audio
 from ds2edge.commands.interrupt import Interrupt
 from ds2edge.commands.processes import ending, start_process
 from ds2edge.commands.recordings import readable
