@@ -179,8 +179,9 @@ class Transcriber:
             decoder = decoder.with_phrases(phrases) if phrases else decoder
         given = {n: getattr(options, n) for n in ("alpha", "beta", "beam", "unknown")}
         changed = {n: value for n, value in given.items() if value is not None}
-        if options.vocabulary or options.add_words or options.boost:
-            # What is committed is in no phrase any more: a phrase has to be heard as a whole.
+        if options.vocabulary or options.add_words or options.boost or options.alternatives:
+            # What is committed is in no phrase any more that begins with it, and has no other
+            # reading.
             least = SearchOptions().max_ambiguity
             changed["max_ambiguity"] = max(decoder.options.max_ambiguity, least)
         return decoder.with_options(replace(decoder.options, **changed)) if changed else decoder

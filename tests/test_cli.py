@@ -1,7 +1,7 @@
 """The `ds2edge` command: what it prints, where, and with which exit code.
 
-A stand-in for the recogniser makes every answer known. Runs of the installed command stand at the
-end; how it ends before its end is in test_endings.py.
+A stand-in for the recogniser makes every answer known. Runs of the installed command are in
+test_installed_command.py; how it ends before its end is in test_endings.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import soundfile
 from stand_in_recogniser import COMMAND, FakeOptions, FakeTranscriber
 
 from ds2edge import cli, progress
-from ds2edge.audio_file import read_audio
 from ds2edge.commands import info, transcribe
 
 SPEECH = Path(__file__).parent / "data" / "speech"
@@ -355,69 +354,3 @@ def test_no_file_counts_for_more_or_less_than_its_length(monkeypatch):
         seen.append(counted.done)
     assert counted.total == 6.0
     assert seen == [1.5, 2.5, 3.0, 3.0, 5.0, 6.0]
-
-
-# ---- the installed command ----
-
-
-def ds2edge(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("ds2edge"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_installed_command_tells_its_version():
-    done = ds2edge("--version")
-    assert done.stdout.startswith("ds2edge 0.")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_installed_command_transcribes_in_silence():
-    done = ds2edge("transcribe", RECORDING)
-    assert (done.returncode, done.stderr) == (0, "")
-    said = "i found that as a woman of business she was beyond all my expectations"
-    assert len(set(said.split()) & set(done.stdout.split())) >= 7  # of 14
-
-
-def test_the_installed_command_reads_standard_input():
-    samples = (read_audio(RECORDING, 16_000) * 2**15).astype("<i2").tobytes()
-    command = [Path(sys.executable).with_name("ds2edge"), "transcribe"]
-    raw = subprocess.run(
-        [*command, "--sample-rate", "16000", "-"], input=samples, capture_output=True, check=False
-    )
-    with open(RECORDING, "rb") as file:
-        headed = subprocess.run([*command, "-"], stdin=file, capture_output=True, check=False)
-    text = ds2edge("transcribe", RECORDING).stdout
-    assert (raw.returncode, raw.stderr, raw.stdout.decode()) == (0, b"", text)
-    assert (headed.returncode, headed.stderr, headed.stdout.decode()) == (0, b"", text)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "samples", "message"),
-    [
-        (["-"], b"abc", "1 of 2 bytes are left"),
-        (["--dtype", "int7", "-"], b"", "invalid choice: 'int7'"),
-        (["--dtype", "uint8", "-"], b"abc", "invalid choice: 'uint8'"),
-        (["--channels", "0", "-"], b"", "--channels must be 1 or more"),
-        ([RECORDING], b"", "FILE must be -"),
-        (["--srt", "-"], b"", "recordings with a header"),
-    ],
-)
-def test_bad_raw_samples(arguments, samples, message):
-    command = [Path(sys.executable).with_name("ds2edge"), "transcribe", "--sample-rate", "16000"]
-    done = subprocess.run([*command, *arguments], input=samples, capture_output=True, check=False)
-    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
-    assert message in done.stderr.decode()
-
-
-def test_the_installed_command_hears_boosts():
-    flags = ("--boost", "a Woman of busness=40", "--display", "--alternatives", "1")
-    assert "a woman of busness" in ds2edge("transcribe", *flags, RECORDING).stdout
-    done = ds2edge("transcribe", "--boost", "woman", RECORDING)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "needed PHRASE=NUMBER, got 'woman'" in done.stderr
-
-
-def test_the_installed_command_on_bad_input(tmp_path):
-    done = ds2edge("transcribe", str(tmp_path / "missing.wav"))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "Traceback" not in done.stderr

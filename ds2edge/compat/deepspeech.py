@@ -70,7 +70,8 @@ class Model:
         self._transcriber = Transcriber(_known(model_path))
         decoder = self._transcriber.bundle.manifest.decoder
         self._beam, self._alpha, self._beta = decoder.beam, decoder.alpha, decoder.beta
-        self._options = StreamOptions.without_endpoints(language_model=False)
+        # How many readings are wanted is only said at the end.
+        self._options = StreamOptions.without_endpoints(language_model=False, alternatives=1)
 
     def sampleRate(self) -> int:
         """Hz, of the samples that `stt` and streams take."""
