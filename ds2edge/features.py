@@ -52,6 +52,10 @@ class FeatureSettings:
             raise ConfigError(
                 f"need 0 <= low < high <= {self.sample_rate / 2} Hz, got {self.low}, {self.high}"
             )
+        if not self.horizon_frames >= 2:
+            raise ConfigError(
+                f"features.horizon_frames must be 2 or more, got {self.horizon_frames}"
+            )
         for name in ("prior_frames", "prior_level_frames"):
             if not 1 <= getattr(self, name) <= self.horizon_frames:
                 raise ConfigError(
@@ -156,7 +160,7 @@ class FeatureExtractor:
         chunks, begin = [], 0
         while len(state.pending) - begin >= self._chunk_samples:
             piece = state.pending[begin : begin + self._chunk_samples]
-            state.power = float(np.mean(np.square(piece)))
+            state.power = float(np.dot(piece, piece)) / len(piece)
             chunks.append(self._frames(state, piece, self.chunk_frames))
             begin += advance
         if begin:
@@ -200,30 +204,37 @@ class FeatureExtractor:
         return self._normalise(state, self.log_power(samples, count))
 
     def _normalise(self, state: FeatureState, frames: FloatArray) -> FloatArray:
-        """Subtract the running mean frame by frame, in place: nothing later is looked at.
+        """Subtract from each frame the running mean up to it: nothing later is looked at.
 
         Digital silence tells nothing of voice or microphone. If the mean followed it, silence
         would end up at zero, where the model sees a masked word rather than a pause.
         """
         heard = frames.max(axis=1) > self._silence
-        for frame, is_heard in zip(frames, heard, strict=True):
-            if is_heard:
-                state.frames += 1
-                weight, level_weight = self._weights(state.frames)
-                difference = frame - state.mean
-                state.mean += weight * difference
-                state.mean += (level_weight - weight) * difference.mean()
-            frame -= state.mean
+        counts = state.frames + np.cumsum(heard)
+        level = frames.mean(axis=1, keepdims=True)  # over the bins; has a mean of its own
+        prior, of_level = self.settings.prior_frames, self.settings.prior_level_frames
+        level_mean = state.mean.mean()
+        means = self._running(state.mean - level_mean, frames - level, heard, prior + counts)
+        means += self._running(level_mean[None], level, heard, of_level + counts)
+        state.frames, state.mean = int(counts[-1]), means[-1].copy()
+        frames -= means
         frames *= self._scale
         return frames
 
-    def _weights(self, frames: int) -> tuple[np.float32, np.float32]:
-        """Of the latest of so many frames in the running mean, and in its mean over the bins."""
-        horizon = self.settings.horizon_frames
-        of_bins, of_level = self.settings.prior_frames, self.settings.prior_level_frames
-        return np.float32(1 / min(of_bins + frames, horizon)), np.float32(
-            1 / min(of_level + frames, horizon)
-        )
+    def _running(
+        self, mean: FloatArray, values: FloatArray, heard: Any, counts: FloatArray
+    ) -> FloatArray:
+        """Running mean after each of the values: m_k = m_(k-1) + w_k * (value_k - m_(k-1)).
+
+        All at once, a value's share being what is left of it after those that follow. Of so many
+        `counts` that the mean has seen, the latest weighs one part; what is not heard, nothing.
+        """
+        weights = heard / np.minimum(counts, self.settings.horizon_frames)
+        left = np.cumsum(np.log1p(-weights))
+        shares = np.tril(np.exp(np.minimum(left[:, None] - left, 0))) * weights
+        result = shares.astype(np.float32) @ values
+        result += np.exp(left).astype(np.float32)[:, None] * mean
+        return np.asarray(result, np.float32)
 
 
 def mel_bank(settings: FeatureSettings) -> FloatArray:
