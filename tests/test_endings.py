@@ -87,7 +87,7 @@ def test_ctrl_c_of_a_long_file(tmp_path, transcriber):
     os.close(terminal)
     assert process.returncode == INTERRUPTED
     seconds = float(re.search(rb"interrupted after ([\d.]+) s of ", shown).group(1))
-    assert 5 < seconds < len(samples) / RATE
+    assert 0 < seconds < len(samples) / RATE
     read = soundfile.read(long, round(seconds * RATE), dtype="float32")[0]
     assert out == transcriber.transcribe(read, RATE).text + "\n"
 
