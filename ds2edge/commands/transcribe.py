@@ -153,7 +153,9 @@ def _run_files(
             told += 1
             cut += [] if heard.is_whole else [heard]
     if cut or told < len(files):
-        return _interrupted([f"{each.seconds:.1f} s of {each.path}" for each in cut if each.seconds])
+        return _interrupted(
+            [f"{each.seconds:.1f} s of {each.path}" for each in cut if each.seconds]
+        )
     if failed == len(files):
         return FAILED
     return SOME_FAILED if failed else SUCCESS
