@@ -247,7 +247,7 @@ class Stream:
         step, delay, start = self._pipeline.seconds_per_output, self._delay, self._start
 
         def seconds(frame: int) -> Seconds:
-            return max(start, start + frame * step - delay)
+            return max(start, round(start + frame * step - delay, 3))  # ms, for people to read
 
         return [
             Word(
