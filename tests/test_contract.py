@@ -143,7 +143,7 @@ def test_2_segments_share_out_every_sample(transcriber: Transcriber, script: Scr
         assert [word.text for word in alone][: len(final.words)] == final.text.split()
         for word in alone[len(final.words) :]:
             begin = word.start_frame * pipeline.seconds_per_output - manifest.delay
-            assert begin >= final.end - final.start - 1e-9
+            assert begin >= final.end - final.start - 1e-3
 
 
 def note_what_is_heard(patch: pytest.MonkeyPatch, pipeline: Pipeline) -> list[list[Samples]]:
