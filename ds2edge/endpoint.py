@@ -23,8 +23,9 @@ RISE = 1.0  # dB a second by which the quietest level is forgotten
 QUIET_SHARE = 0.4  # of the way from the quietest to the loudest level, in dB
 QUIET_MARGIN = 6.0  # dB above the quietest that are quiet at any rate
 FORCED = 1.5  # times the longest segment: then it ends between two words, without a pause
-SHORTEST_PAUSE = 0.1  # s; a pause within a word, before a "t", is shorter
+SHORTEST_PAUSE = 0.2  # s; a pause within a word, before a "t", is shorter
 SILENT_LEVEL = -100.0  # dB of digital silence
+NO_ROOM = -95.0  # dB; what is fainter comes from no room: a codec or an editor cut the sound off
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -35,15 +36,25 @@ class Level:
 
     quietest: float = 0.0  # dB of full scale, rising slowly
     loudest: float = SILENT_LEVEL  # dB, falling slowly
-    quiet: Seconds = 0.0  # since it was loud
+    quiet: Seconds = 0.0  # length of the latest quiet stretch
+    since: Seconds = 0.0  # it ended; 0 as long as it lasts
 
     def hear(self, power: float, seconds: Seconds) -> None:
         """Take the mean square of the next samples, which last `seconds`."""
         level = 10 * math.log10(power + 1e-10)
-        self.quietest = min(self.quietest + RISE * seconds, level)
+        if level > NO_ROOM:
+            self.quietest = min(self.quietest + RISE * seconds, level)
         self.loudest = max(self.loudest - RISE * seconds, level)
         reach = max(QUIET_MARGIN, QUIET_SHARE * (self.loudest - self.quietest))
-        self.quiet = self.quiet + seconds if level <= self.quietest + reach else 0.0
+        if level > self.quietest + reach:
+            self.since += seconds
+        else:
+            self.quiet = seconds if self.since else self.quiet + seconds
+            self.since = 0.0
+
+    def pause(self, within: Seconds) -> Seconds:
+        """How long it is quiet, or was until less than so long ago."""
+        return self.quiet if self.since < within else 0.0
 
 
 @dataclass
@@ -71,14 +82,15 @@ def is_endpoint(
     """Does the segment end here?
 
     Args:
-        look_ahead: by which the model's outputs are later than the signal.
+        look_ahead: by which the model's outputs are later than the signal. What began to be said
+            within half of it is not among them yet.
         has_words: of the segment; only asked when it matters.
     """
     seconds = silence.seconds + look_ahead
     if is_too_long(silence, options, look_ahead):
         return True
     pause = _pause(seconds, options)
-    if silence.blank + look_ahead < pause or level.quiet < min(look_ahead, pause):
+    if silence.blank + look_ahead < pause or level.pause(look_ahead / 2) < min(look_ahead, pause):
         return False
     return seconds >= min(options.silence_before, options.longest) or has_words()
 

@@ -111,7 +111,7 @@ class FeatureState:
     mean: FloatArray  # running mean, shape = (size,)
     pending: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # samples
     frames: int = 0  # that the mean has seen
-    power: float = 0.0  # mean square of the last chunk's samples
+    powers: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # see `push`
 
     @property
     def nbytes(self) -> int:
@@ -132,6 +132,8 @@ class FeatureExtractor:
         self._floor = np.float32(10 ** (settings.floor / 10))
         self._silence = np.float32((settings.floor + SILENCE) * np.log(10) / 10)
         self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
+        frames = next(n for n in (4, 5, 3, 2, 1) if chunk_frames % n == 0)
+        self._part = frames * settings.hop  # samples: some 40 ms, shorter than most pauses
 
     @cached_property
     def _window(self) -> FloatArray:
@@ -153,14 +155,16 @@ class FeatureExtractor:
     def push(self, state: FeatureState, samples: FloatArray) -> list[FloatArray]:
         """Take samples in -1..1; return the chunks that they complete.
 
-        Each chunk has shape = (chunk_frames, size).
+        Each chunk has shape = (chunk_frames, size). `state.powers` is then the mean square of the
+        last chunk's samples, part by part.
         """
         state.pending = np.concatenate([state.pending, samples])
         advance = self.chunk_frames * self.settings.hop
         chunks, begin = [], 0
         while len(state.pending) - begin >= self._chunk_samples:
             piece = state.pending[begin : begin + self._chunk_samples]
-            state.power = float(np.dot(piece, piece)) / len(piece)
+            parts = piece[:advance].reshape(-1, self._part)
+            state.powers = np.square(parts).mean(axis=1)
             chunks.append(self._frames(state, piece, self.chunk_frames))
             begin += advance
         if begin:

@@ -168,7 +168,9 @@ class Stream:
             self._taken += len(piece)
             self._recent = np.concatenate([self._recent, piece])[-self._kept :]
             for log_probs in self._pipeline.advance(self._state, piece):
-                self._level.hear(self._state.features.power, self._pipeline.seconds_per_chunk)
+                powers = self._state.features.powers
+                for power in powers.tolist():
+                    self._level.hear(power, self._pipeline.seconds_per_chunk / len(powers))
                 self._silence.hear(log_probs, self._pipeline.seconds_per_output)
                 if self._is_endpoint():
                     behind = round(self._seconds_behind() * self._rate)
@@ -184,7 +186,7 @@ class Stream:
         look_ahead = self._pipeline.look_ahead
         if not is_too_long(self._silence, self._options, look_ahead):
             # In the middle of what is quiet: a word may begin, too faint to be loud yet.
-            return min(self._level.quiet / 2, look_ahead / 2, kept)
+            return min(self._level.since + min(self._level.quiet, look_ahead) / 2, kept)
         # Partials promised the stable words, which therefore stay.
         words = [*self._take_stable()[-1:], *self._open_words()]
         gap = widest_gap(words, self._position - kept)

@@ -81,15 +81,15 @@ FAULTS_AROUND = (
     Fault(
         "loud is quiet",
         "ds2edge/endpoint.py",
-        " or level.quiet < min(look_ahead, pause):\n",
+        " or level.pause(look_ahead / 2) < min(look_ahead, pause):\n",
         ":\n",
         (ENDPOINT,),
     ),
     Fault(
         "level of the surroundings not followed",
         "ds2edge/endpoint.py",
-        "        self.quietest = min(self.quietest + RISE * seconds, level)\n",
-        "        self.quietest = min(self.quietest, level)\n",
+        "            self.quietest = min(self.quietest + RISE * seconds, level)\n",
+        "            self.quietest = min(self.quietest, level)\n",
         (ENDPOINT,),
     ),
     Fault(

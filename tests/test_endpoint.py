@@ -87,10 +87,21 @@ def test_level_follows_the_surroundings() -> None:
         for _ in range(5):
             for _ in range(5):
                 level.hear(noise, CHUNK)
-            assert level.quiet == pytest.approx(5 * CHUNK)
-            for _ in range(20):
+            assert level.pause(CHUNK) == pytest.approx(5 * CHUNK)
+            level.hear(noise + 0.02, CHUNK)
+            assert level.pause(2 * CHUNK) == pytest.approx(5 * CHUNK)  # a moment ago
+            assert level.pause(CHUNK) == 0.0
+            for _ in range(19):
                 level.hear(noise + 0.02, CHUNK)
-            assert level.quiet == 0.0
+            assert level.pause(2 * CHUNK) == 0.0
+
+
+def test_what_a_codec_cut_off_is_not_how_quiet_the_room_is() -> None:
+    level = Level()
+    for power, count in ((1e-6, 20), (1e-2, 10), (0.0, 5), (1e-2, 10), (1e-6, 5)):
+        for _ in range(count):
+            level.hear(power, CHUNK)
+    assert level.pause(CHUNK) == pytest.approx(5 * CHUNK)
 
 
 def test_a_room_that_becomes_noisy_is_quiet_again_after_a_while() -> None:
