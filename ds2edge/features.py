@@ -226,7 +226,7 @@ class FeatureExtractor:
         return frames
 
     def _running(
-        self, mean: FloatArray, values: FloatArray, heard: Any, counts: FloatArray
+        self, mean: FloatArray, values: FloatArray, heard: Any, counts: Any
     ) -> FloatArray:
         """Running mean after each of the values: m_k = m_(k-1) + w_k * (value_k - m_(k-1)).
 
