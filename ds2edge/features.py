@@ -225,9 +225,7 @@ class FeatureExtractor:
         frames *= self._scale
         return frames
 
-    def _running(
-        self, mean: FloatArray, values: FloatArray, heard: Any, counts: Any
-    ) -> FloatArray:
+    def _running(self, mean: FloatArray, values: FloatArray, heard: Any, counts: Any) -> FloatArray:
         """Running mean after each of the values: m_k = m_(k-1) + w_k * (value_k - m_(k-1)).
 
         All at once, a value's share being what is left of it after those that follow. Of so many
