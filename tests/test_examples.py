@@ -35,6 +35,7 @@ from ds2edge.audio_file import read_audio
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 WOMAN = SPEECH / "2428-83705-0017.mp3"
 LET_HIM_ENTER = SPEECH / "2902-9008-0016.mp3"
+RATE = 16_000  # Hz
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -229,7 +230,7 @@ def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def as_int16(recording: Path) -> np.ndarray:
-    return (read_audio(recording, 16_000) * 32767).clip(-32768, 32767).astype("<i2")
+    return (read_audio(recording, RATE) * 32767).clip(-32768, 32767).astype("<i2")
 
 
 def test_several_clients_at_once(
