@@ -22,7 +22,7 @@ BLANK_ENOUGH = np.log(np.float32(0.5))  # of a frame without a token
 RISE = 1.0  # dB a second by which the quietest level is forgotten
 QUIET_SHARE = 0.4  # of the way from the quietest to the loudest level, in dB
 QUIET_MARGIN = 6.0  # dB above the quietest that are quiet at any rate
-FORCED = 1.5  # times the longest segment: then it ends between two words, without a pause
+FORCED = 1.5  # times the longest segment: then it ends between two words, pause or not
 SHORTEST_PAUSE = 0.2  # s; a pause within a word, before a "t", is shorter
 SILENT_LEVEL = -100.0  # dB of digital silence
 NO_ROOM = -95.0  # dB; what is fainter comes from no room: a codec or an editor cut the sound off
@@ -53,8 +53,8 @@ class Level:
             self.since = 0.0
 
     def pause(self, within: Seconds) -> Seconds:
-        """How long it is quiet, or was until less than so long ago."""
-        return self.quiet if self.since < within else 0.0
+        """How long it is quiet, or was until less than `within` ago."""
+        return self.quiet if not self.since or self.since < within else 0.0
 
 
 @dataclass
@@ -101,7 +101,14 @@ def is_too_long(silence: Silence, options: StreamOptions, look_ahead: Seconds) -
 
 
 def widest_gap(words: Sequence[Word], since: Seconds) -> Seconds | None:
-    """The middle of the longest time between two words; none of them may lie before `since`."""
+    """The middle of the longest time between two neighbouring words.
+
+    Args:
+        words: in the order in which they were spoken.
+        since: no gap whose middle lies before this is looked at.
+
+    Returns: seconds on the words' clock; None where there is no such gap.
+    """
     gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in pairwise(words)]
     return max((gap for gap in gaps if gap[1] >= since), default=(0.0, None))[1]
 

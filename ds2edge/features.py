@@ -111,7 +111,9 @@ class FeatureState:
     mean: FloatArray  # running mean, shape = (size,)
     pending: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # samples
     frames: int = 0  # that the mean has seen
-    powers: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))  # see `push`
+    powers: FloatArray = field(
+        default_factory=lambda: np.zeros(0, np.float32)
+    )  # of parts of a chunk
 
     @property
     def nbytes(self) -> int:
@@ -156,7 +158,7 @@ class FeatureExtractor:
         """Take samples in -1..1; return the chunks that they complete.
 
         Each chunk has shape = (chunk_frames, size). `state.powers` is then the mean square of the
-        last chunk's samples, part by part.
+        last chunk's samples in equal parts; shape = (parts,).
         """
         state.pending = np.concatenate([state.pending, samples])
         advance = self.chunk_frames * self.settings.hop
@@ -225,11 +227,25 @@ class FeatureExtractor:
         frames *= self._scale
         return frames
 
-    def _running(self, mean: FloatArray, values: FloatArray, heard: Any, counts: Any) -> FloatArray:
+    def _running(
+        self,
+        mean: FloatArray,
+        values: FloatArray,
+        heard: npt.NDArray[np.bool_],
+        counts: npt.NDArray[np.floating[Any]],
+    ) -> FloatArray:
         """Running mean after each of the values: m_k = m_(k-1) + w_k * (value_k - m_(k-1)).
 
-        All at once, a value's share being what is left of it after those that follow. Of so many
-        `counts` that the mean has seen, the latest weighs one part; what is not heard, nothing.
+        All at once, a value's share being what is left of it after those that follow.
+
+        Args:
+            mean: before the first value; shape = (size,).
+            values: shape = (count, size).
+            heard: which of the values count at all; shape = (count,).
+            counts: values that the mean has seen, each and those before it; shape = (count,). The
+                latest weighs one part of so many, at least one of `horizon_frames`.
+
+        Returns: shape = (count, size).
         """
         weights = heard / np.minimum(counts, self.settings.horizon_frames)
         left = np.cumsum(np.log1p(-weights))

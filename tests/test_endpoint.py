@@ -87,7 +87,7 @@ def test_level_follows_the_surroundings() -> None:
         for _ in range(5):
             for _ in range(5):
                 level.hear(noise, CHUNK)
-            assert level.pause(CHUNK) == pytest.approx(5 * CHUNK)
+            assert level.pause(CHUNK) == level.pause(0) == pytest.approx(5 * CHUNK)
             level.hear(noise + 0.02, CHUNK)
             assert level.pause(2 * CHUNK) == pytest.approx(5 * CHUNK)  # a moment ago
             assert level.pause(CHUNK) == 0.0

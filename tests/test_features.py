@@ -122,6 +122,7 @@ def test_mel_bank_covers_the_band() -> None:
         {"window": 600},
         {"low": 7000.0},
         {"prior_frames": 0.0},
+        {"horizon_frames": 1.9, "prior_frames": 1.0, "prior_level_frames": 1.0},
         {"prior_level_frames": 600.0},
         {"floor": 1.0},
         {"floor": float("nan")},

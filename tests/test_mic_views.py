@@ -155,7 +155,8 @@ def test_a_terminal_gets_what_it_can(
 def test_a_muted_microphone_is_said_on_a_terminal(tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(11 * 8_000), 8_000)
-    on_a_terminal("is the microphone muted?", str(silence), TERM="xterm")
+    shown = on_a_terminal("is the microphone muted?", str(silence), TERM="xterm")
+    assert shown.count("is the microphone muted?") == 1
 
 
 # ---- what goes wrong ----
