@@ -13,7 +13,7 @@ import numpy as np
 
 from ds2edge.audio_file import read_audio
 from ds2edge.progress import track
-from ds2edge.training.manifest import Utterance
+from ds2edge.training.data.manifest import Utterance
 
 RATE = 16_000  # Hz, of pocketsphinx's English model
 FRAMES_PER_SECOND = 100  # pocketsphinx's

@@ -21,7 +21,7 @@ from ds2edge.training.confidence import (
     correct_words,
     reliability,
 )
-from ds2edge.training.manifest import Utterance, read_manifest
+from ds2edge.training.data.manifest import Utterance, read_manifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ from decoder_report import plot, print_outcome, write_json
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import load_bundle
 from ds2edge.errors import Ds2edgeError
-from ds2edge.training.manifest import read_manifest
+from ds2edge.training.data.manifest import read_manifest
 
 BEAMS = (16, 32, 64, 128, 512)
 SPEED_AIM, MANDARIN_SPEED_AIM, MEMORY_AIM = 5.0, 8.0, 0.5

@@ -18,8 +18,8 @@ from ds2edge.decoder import LogProbs
 from ds2edge.pipeline import load_pipeline
 from ds2edge.progress import track
 from ds2edge.text import BLANK, TokenSet, normalise
-from ds2edge.training.manifest import Utterance, read_manifest
-from ds2edge.training.metrics import character_error_rate, word_error_rate
+from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.evaluation.metrics import character_error_rate, word_error_rate
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from ds2edge.commands.flags import add_options, given_options
 from ds2edge.errors import Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.text import normalise
-from ds2edge.training.manifest import Utterance, read_manifest
-from ds2edge.training.metrics import word_error_rate
+from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.evaluation.metrics import word_error_rate
 
 RATE = 16_000
 TOLERANCE = 0.05  # s from the edge of a word: an aligner is no more exact

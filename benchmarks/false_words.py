@@ -17,8 +17,8 @@ from ds2edge.audio_file import read_audio
 from ds2edge.errors import AudioError, Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.text import normalise
-from ds2edge.training.manifest import Utterance, read_manifest
-from ds2edge.training.metrics import word_error_rate
+from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.evaluation.metrics import word_error_rate
 
 RATE = 16_000
 SECONDS = 60

@@ -19,7 +19,7 @@ from ds2edge.arguments import CommandParser
 from ds2edge.audio_file import read_audio
 from ds2edge.errors import Ds2edgeError
 from ds2edge.progress import track
-from ds2edge.training.manifest import read_manifest
+from ds2edge.training.data.manifest import read_manifest
 
 PARTIAL_AIM = (0.7, 1.2)  # s, median and 98th percentile
 

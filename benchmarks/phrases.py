@@ -38,9 +38,9 @@ from ds2edge.decoder import Decoder, LogProbs
 from ds2edge.pipeline import load_decoder
 from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
+from ds2edge.training.data.manifest import read_manifest
+from ds2edge.training.evaluation.metrics import word_error_rate
 from ds2edge.training.language_model import LanguageModelOptions, build, read_sentences
-from ds2edge.training.manifest import read_manifest
-from ds2edge.training.metrics import word_error_rate
 
 EXAMPLES = """examples:
   python benchmarks/phrases.py speech/librispeech/manifest.tsv --split dev --other test \\

@@ -22,7 +22,7 @@ from common import print_table
 
 from ds2edge import Ds2edgeError, StreamOptions, Transcriber, Word
 from ds2edge.progress import track
-from ds2edge.training.manifest import Utterance, read_manifest
+from ds2edge.training.data.manifest import Utterance, read_manifest
 
 EXAMPLES = """examples:
   python benchmarks/times.py speech/librispeech/manifest.tsv --split test

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
+import signal
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,8 @@ from ds2edge.audio_file import read_audio
 from ds2edge.errors import AudioError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
-from ds2edge.training.manifest import Utterance
-
-log = logging.getLogger(__name__)
+from ds2edge.training.data.manifest import Utterance
+from ds2edge.training.files import npy, partial_file
 
 # Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
 OFFLINE_CHUNK = 16
@@ -77,15 +77,27 @@ def cached_features(
     folder: Path,
     jobs: int | None = None,
 ) -> FeatureCache:
-    """Features of the changed recordings, from the cache or computed."""
-    paths = [str(u.path) for u in utterances]
-    key = json.dumps([settings.as_dict(), change.speed, *change.levels, paths])
+    """Features of the changed recordings, from the cache or computed.
+
+    A recording that cannot be read has no frames; `unreadable` tells why.
+    """
+    files = [(str(u.path), _size(u.path)) for u in utterances]
+    key = json.dumps([settings.as_dict(), change.speed, *change.levels, files])
     name = hashlib.sha256(key.encode()).hexdigest()[:20]
     frames_path, starts_path = folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
     if not starts_path.exists():  # written last: its presence says that both are whole
         folder.mkdir(parents=True, exist_ok=True)
         _compute(utterances, settings, change, frames_path, starts_path, jobs)
     return FeatureCache(np.load(frames_path, mmap_mode="r"), np.load(starts_path))
+
+
+def unreadable(utterance: Utterance, settings: FeatureSettings) -> str | None:
+    """What is wrong with a recording that has no frames."""
+    try:
+        read_audio(utterance.path, settings.sample_rate)
+    except AudioError as error:
+        return str(error)
+    return None
 
 
 def feature_statistics(
@@ -111,32 +123,53 @@ def _compute(
     jobs: int | None,
 ) -> None:
     starts, total = [0], 0
-    part = frames_path.with_suffix(f".{os.getpid()}.part")
-    with _workers(jobs) as pool, part.open("wb") as file:
+    with partial_file(frames_path) as file, _workers(jobs) as pool:
+        _write_header(file, 0, settings.size)
+        begin = file.tell()
         work = pool.map(partial(_features, settings, change), utterances, chunksize=8)
         for frames in track(work, str(change), len(utterances)):
             file.write(frames.astype(np.float16).tobytes())
             total += len(frames)
             starts.append(total)
-    raw = np.memmap(part, np.float16, "r", shape=(total, settings.size))
-    np.save(frames_path, raw)
-    part.unlink()
-    np.save(starts_path, np.array(starts, np.int64))
+        file.seek(0)
+        _write_header(file, total, settings.size)
+        if file.tell() != begin:
+            raise AssertionError("NumPy leaves room for the length in its header")
+    with partial_file(starts_path) as file:
+        np.save(file, np.array(starts, np.int64))
+
+
+def _write_header(file: IO[bytes], frames: int, bins: int) -> None:
+    """The start of an .npy file; its length does not depend on `frames`."""
+    kind = npy.dtype_to_descr(np.dtype(np.float16))
+    header = {"descr": kind, "fortran_order": False, "shape": (frames, bins)}
+    npy.write_array_header_1_0(file, header)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _workers(jobs: int | None) -> ProcessPoolExecutor:
     # Not forked: the parent may hold TensorFlow's threads.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()  # and what it forks will not hear Ctrl-C, which is the parent's
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("forkserver"))
 
 
 def _features(
     settings: FeatureSettings, change: Change, utterance: Utterance
 ) -> npt.NDArray[np.float32]:
-    """All frames; none of a recording that cannot be read, which is said."""
+    """All frames; none of a recording that cannot be read."""
     try:
         samples = read_audio(utterance.path, settings.sample_rate)
-    except AudioError as error:
-        log.warning("left out: %s", error)
+    except AudioError:
         return np.zeros((0, settings.size), np.float32)
     if change.speed != 1.0:
         rate = settings.sample_rate
@@ -148,7 +181,7 @@ def _features(
 def _log_power(settings: FeatureSettings, utterance: Utterance) -> npt.NDArray[np.float32]:
     try:
         samples = read_audio(utterance.path, settings.sample_rate)
-    except AudioError:  # said when the features are computed
+    except AudioError:
         return np.zeros((0, settings.size), np.float32)
     count = max(0, (len(samples) - settings.window) // settings.hop + 1)
     return FeatureExtractor(settings, OFFLINE_CHUNK).log_power(samples, count)

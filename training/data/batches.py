@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.errors import DataError
-from ds2edge.features import FeatureSettings
-from ds2edge.text import TokenSet, normalise
-from ds2edge.training.config import AugmentConfig, Corpus, DataConfig, ModelConfig
-from ds2edge.training.feature_cache import Change, FeatureCache, cached_features
-from ds2edge.training.loss import alignable
-from ds2edge.training.manifest import Utterance, read_manifest
-
-log = logging.getLogger(__name__)
+from ds2edge.training.config import AugmentConfig, DataConfig
+from ds2edge.training.data.feature_cache import FeatureCache
+from ds2edge.training.data.manifest import Utterance
 
 
 @dataclass(frozen=True)
@@ -30,6 +22,11 @@ class Batch:
     tokens: npt.NDArray[np.int32]  # shape = (batch, longest text), blank beyond the end
     lengths: npt.NDArray[np.int32]  # valid tokens, shape = (batch,)
 
+    @property
+    def weight(self) -> int:
+        """How many its loss is a mean over: all tokens and the end of each text."""
+        return int(self.lengths.sum()) + len(self.lengths)
+
 
 @dataclass(frozen=True)
 class Recordings:
@@ -38,85 +35,54 @@ class Recordings:
     utterances: list[Utterance]
     tokens: list[list[int]]
     features: list[FeatureCache]  # one for each change
-    repeats: npt.NDArray[np.int64]  # how often an epoch sees each utterance
+    repeats: npt.NDArray[np.int64]  # how often an epoch sees each utterance; 0: left out
 
 
-def read_corpora(
-    root: Path, corpora: Sequence[Corpus], split: str, longest: float
-) -> tuple[list[Utterance], npt.NDArray[np.int64]]:
-    """Utterances of a split of several corpora, and how often each is to be seen.
+@dataclass(frozen=True)
+class Pick:
+    """What of the recordings a batch holds."""
 
-    Raises:
-        DataError: a manifest is missing or malformed, or nothing is left.
+    recordings: npt.NDArray[np.int64]  # shape = (batch,)
+    changes: npt.NDArray[np.int64]  # index of the change that each is seen with
+
+
+def plan_epoch(
+    recordings: Recordings, data: DataConfig, frame_rate: float, seed: int, epoch: int
+) -> list[Pick]:
+    """The batches of an epoch: every recording as often as it repeats, at a drawn speed and gain.
+
+    The same for the same seed and epoch. They come in random order; in the first epoch by their
+    longest recording, shortest first, if the data ask for it (SortaGrad, section 3.3 of the paper).
     """
-    utterances: list[Utterance] = []
-    repeats: list[int] = []
-    for corpus in corpora:
-        manifest = read_manifest(root / corpus.folder / "manifest.tsv", split)
-        kept = [u for u in manifest if u.seconds <= longest]
-        if len(kept) < len(manifest):
-            dropped = len(manifest) - len(kept)
-            log.warning("%s: left out %d longer than %g s", corpus.folder, dropped, longest)
-        utterances += kept
-        repeats += [corpus.repeat] * len(kept)
-    if not utterances:
-        raise DataError(f"no recording of split {split!r} in {[c.folder for c in corpora]}")
-    return utterances, np.array(repeats)
-
-
-def load_recordings(
-    utterances: Sequence[Utterance],
-    repeats: npt.NDArray[np.int64],
-    features: FeatureSettings,
-    changes: Sequence[Change],
-    token_set: TokenSet,
-    model: ModelConfig,
-    cache: Path,
-) -> Recordings:
-    """Compute or open the features; leave out what CTC cannot align at the highest speed."""
-    caches = [cached_features(utterances, features, change, cache) for change in changes]
-    tokens = [token_set.encode(normalise(u.text, token_set)) for u in utterances]
-    shortest = np.min([c.lengths for c in caches], axis=0)
-    keep = np.array(
-        [
-            frames > 0 and alignable(t, -(-int(frames) // model.time_stride))
-            for t, frames in zip(tokens, shortest, strict=True)
-        ]
-    )
-    for index in np.flatnonzero(~keep & (shortest > 0)).tolist():
-        log.warning("left out, too short for its text: %s", utterances[index].path)
-    return Recordings(list(utterances), tokens, caches, np.where(keep, repeats, 0))
-
-
-def training_batches(
-    recordings: Recordings,
-    data: DataConfig,
-    augment: AugmentConfig,
-    frame_rate: float,
-    rng: np.random.Generator,
-    sort: bool = False,
-) -> Iterator[Batch]:
-    """One epoch: every recording as often as it repeats, at a drawn speed and gain, masked.
-
-    Batches come in random order, or with `sort` shortest first (SortaGrad, section 3.3).
-    """
+    rng = np.random.default_rng([seed, epoch])
     index = np.repeat(np.arange(len(recordings.utterances)), recordings.repeats)
     change = rng.integers(len(recordings.features), size=len(index))
     lengths = np.stack([c.lengths for c in recordings.features])[change, index]
     groups = bucket(lengths, data.batch_seconds * frame_rate, data.batch_size, rng)
-    if not sort:
+    if epoch or not data.sorta_grad:
         rng.shuffle(groups)
-    for group in groups:
-        frames = [recordings.features[change[i]][index[i]] for i in group]
-        frames = [spec_augment(f, augment, rng) for f in frames]
-        yield pad(frames, [recordings.tokens[index[i]] for i in group])
+    else:
+        groups.sort(key=lambda group: lengths[group].max())
+    return [Pick(index[group], change[group]) for group in groups]
+
+
+def make_batch(
+    recordings: Recordings, pick: Pick, augment: AugmentConfig, rng: np.random.Generator
+) -> Batch:
+    """Features and tokens of a batch, masked."""
+    chosen = list(zip(pick.recordings.tolist(), pick.changes.tolist(), strict=True))
+    frames = [recordings.features[change][i] for i, change in chosen]
+    frames = [spec_augment(f, augment, rng) for f in frames]
+    return pad(frames, [recordings.tokens[i] for i, _ in chosen])
 
 
 def plain_batches(recordings: Recordings, data: DataConfig, frame_rate: float) -> Iterator[Batch]:
-    """Every recording once, in order, not augmented."""
-    size = max(1, int(data.batch_seconds * frame_rate // recordings.features[0].lengths.max()))
-    for begin in range(0, len(recordings.utterances), size):
-        some = range(begin, min(begin + size, len(recordings.utterances)))
+    """Every recording that is used once, in order, not augmented."""
+    used = np.flatnonzero(recordings.repeats)
+    longest = recordings.features[0].lengths[used].max()
+    size = max(1, int(data.batch_seconds * frame_rate // longest))
+    for begin in range(0, len(used), size):
+        some = used[begin : begin + size].tolist()
         yield pad([recordings.features[0][i] for i in some], [recordings.tokens[i] for i in some])
 
 

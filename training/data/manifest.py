@@ -1,0 +1,79 @@
+"""Manifests: which recordings a corpus has and what is said in them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ds2edge.errors import DataError
+
+COLUMNS = ("path", "seconds", "text", "speaker", "split")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording with its transcript."""
+
+    path: Path
+    seconds: float
+    text: str
+    speaker: str
+    split: str
+    manifest: Path | None = None  # that names it
+    line: int = 0  # of the manifest
+
+    @property
+    def where(self) -> str:
+        """What to call it in a message."""
+        return f"{self.manifest}, line {self.line}" if self.manifest else str(self.path)
+
+
+def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]:
+    """Read a tab-separated manifest with the columns path, seconds, text, speaker, split.
+
+    Paths are relative to the manifest's folder. With `split`, only that split is returned.
+
+    Raises:
+        DataError: no such file, a missing column, a row of other columns or with a bad value, or no
+            row of that split.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write the mark
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} lacks the column(s) {', '.join(missing)}")
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read manifest {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of UTF-8 text: {error}") from None
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {line}: more or fewer columns than the header")
+    utterances = [
+        _utterance(path, line, row) for line, row in rows if split in (None, row["split"])
+    ]
+    if not utterances:
+        splits = sorted({row["split"] for _, row in rows})
+        raise DataError(f"{path} has no recording of split {split!r}; it has {splits}")
+    return utterances
+
+
+def _utterance(manifest: Path, line: int, row: dict[str, Any]) -> Utterance:
+    try:
+        seconds = float(row["seconds"])
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(
+            f"{manifest}, line {line}: seconds is {row['seconds']!r}, needed a number, 0 or more"
+        )
+    if not row["path"]:
+        raise DataError(f"{manifest}, line {line}: no path")
+    path = manifest.parent / row["path"]
+    return Utterance(path, seconds, row["text"], row["speaker"], row["split"], manifest, line)
