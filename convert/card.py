@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ds2edge.bundle import Manifest
+from ds2edge.training.evaluation.recognised import with_interval
 
 ROWS = {
     "model": "Keras model, float32",
@@ -49,10 +50,18 @@ def model_card(manifest: Manifest, notes: str, command: str) -> str:
         _language_model(manifest),
         "## Conversion",
         parity_table(manifest),
+        _label_prior(manifest),
         f"Made with\n\n    {command}" if command else "",
         f"Licence of the weights: {manifest.licence}" if manifest.licence else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _label_prior(manifest: Manifest) -> str:
+    weight = manifest.training.get("prior_weight")
+    if not weight:
+        return ""
+    return f"The bias of the output layer divides {weight:g} of the label prior out."
 
 
 def _differences(row: dict[str, Any]) -> list[str]:
@@ -97,9 +106,13 @@ def _accuracy(manifest: Manifest) -> str:
         "",
         "| | WER % | CER % |",
         "|---|---|---|",
-        f"| greedy | {figures['greedy']['wer']} | {figures['greedy']['cer']} |",
-        f"| with the language model | {figures['language_model']['wer']} | "
-        f"{figures['language_model']['cer']} |",
+        *(
+            f"| {name} | {with_interval(figures[way], 'wer')} | "
+            f"{with_interval(figures[way], 'cer')} |"
+            for way, name in (("greedy", "greedy"), ("language_model", "with the language model"))
+        ),
+        "",
+        "In brackets: 95 % intervals, from bootstrap samples of the utterances.",
     ]
     return "\n".join(lines)
 

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ds2edge.arguments import CommandParser
+from ds2edge.bundle import MANIFEST, Bundle
 from ds2edge.convert.card import parity_table
 from ds2edge.convert.converter import convert
 from ds2edge.decoder import SearchOptions
 from ds2edge.errors import DataError
 from ds2edge.training.checkpoint import load_checkpoint
+from ds2edge.training.data.manifest import read_manifest
+from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
+from ds2edge.training.evaluation.outputs import file_digest
+from ds2edge.training.evaluation.recognised import ModelFacts
 from ds2edge.training.language_model import open_language_model
-from ds2edge.training.manifest import read_manifest
 
 EPILOG = """examples:
   ds2edge convert runs/en-small/best.npz -o my-bundle
@@ -22,6 +26,8 @@ EPILOG = """examples:
   ds2edge convert best.npz -o en --language-model lm-en \\
       --dev speech/librispeech/manifest.tsv --test speech/librispeech/manifest.tsv
       decoder weights tuned on split dev; error rates and parity measured on split test
+  ds2edge convert best.npz -o en --language-model lm-en --dev dev.tsv --prior-weight 0.4
+      the label prior's weight as `ds2edge tune` found it
 """
 
 
@@ -51,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=0.0,
         help="seconds from a sound to the output that tells it, as benchmarks/times.py measures it",
     )
+    parser.add_argument(
+        "--prior-weight",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="of the label prior that is divided out, as `ds2edge tune` finds it [%(default)s]",
+    )
     parser.add_argument("--dev", type=Path, help="manifest whose split dev tunes the decoder")
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
@@ -60,22 +73,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ["ds2edge", "convert", *(sys.argv[2:] if arguments is None else arguments)]
     )
     command = command.replace(str(Path.home()), "~")  # the card goes to other people
+    test = read_sources([given.test], "test") if given.test else []
     bundle = convert(
         load_checkpoint(given.checkpoint),
         given.out,
         name=given.name or given.out.stem,
         language_model=open_language_model(given.language_model) if given.language_model else None,
         search=SearchOptions(beam=given.beam, max_ambiguity=given.max_ambiguity),
+        prior_weight=given.prior_weight,
         delay=given.delay,
         dev=read_manifest(given.dev, "dev") if given.dev else [],
-        test=read_manifest(given.test, "test") if given.test else [],
+        test=[source.utterance for source in test],
         notes=_read_text(given.notes) if given.notes else "",
         licence=given.licence,
         command=command,
     )
     print(parity_table(bundle.manifest))
+    _tell_looks(test, bundle)
     print(f"{given.out}: {bundle.size / 1e6:.2f} MB")
     return 0
+
+
+def _tell_looks(test: Sequence[Source], bundle: Bundle) -> None:
+    """Measuring on the test split is a look at it."""
+    manifest = bundle.manifest
+    facts = ModelFacts(
+        manifest.name, file_digest(bundle.folder / MANIFEST), manifest.decoder.plain()
+    )
+    figures = {source.set: manifest.accuracy["test"] for source in test}
+    for name, seen in record_looks("convert", test, facts, figures).items():
+        print(f"test split, {name}: {seen}; see ds2edge evaluate --test-log")
 
 
 def _read_text(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from ds2edge.audio_file import read_audio
 from ds2edge.bundle import (
@@ -27,25 +28,22 @@ from ds2edge.bundle import (
     write_bundle,
 )
 from ds2edge.convert.card import model_card
-from ds2edge.convert.parity import (
-    check_gate,
-    difference,
-    graph_log_probs,
-    model_log_probs,
-    probe_frames,
-)
+from ds2edge.convert.parity import check_gate, difference, graph_log_probs, probe_frames
 from ds2edge.convert.step_graph import build_step_graph, to_tflite
 from ds2edge.decoder import Confidence, Decoder, LogProbs, SearchOptions
-from ds2edge.errors import DataError
+from ds2edge.errors import ConfigError, DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.checkpoint import Checkpoint, assign
 from ds2edge.training.confidence import fit_decoder
-from ds2edge.training.evaluate import recognise, summary, tune
+from ds2edge.training.data.manifest import Utterance
+from ds2edge.training.evaluation.evaluate import measured
+from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.prior import label_prior, shifted_bias
+from ds2edge.training.evaluation.tune import tuned_decoder
 from ds2edge.training.language_model import LanguageModel
-from ds2edge.training.manifest import Utterance
-from ds2edge.training.model import AcousticModel, build_model, token_set
+from ds2edge.training.network.model import AcousticModel, build_model, token_set
 
 CHUNK_OUTPUTS = 4  # of one step: larger is a little faster and answers later
 CHECK_TOLERANCE = 0.5  # nats; processors' int8 kernels round differently, other models are far off
@@ -67,6 +65,7 @@ def convert(
     name: str,
     language_model: LanguageModel | None = None,
     search: SearchOptions | None = None,
+    prior_weight: float = 0.0,
     delay: float = 0.0,
     dev: Sequence[Utterance] = (),
     test: Sequence[Utterance] = (),
@@ -76,7 +75,11 @@ def convert(
 ) -> Bundle:
     """Write a bundle: a folder, or one file if `out` ends in .ds2.
 
+    Args:
+        prior_weight: of the label prior over `dev`, divided out by the bias of the output layer.
+
     Raises:
+        ConfigError: the label prior has no recordings to be measured on.
         DataError: the checkpoint or the language model does not fit.
         BundleError: the converted model is not the same model.
     """
@@ -86,6 +89,8 @@ def convert(
         raise DataError(f"{language_model.folder} was built for another token set than the model's")
     model = build_model(config.model, config.features)
     assign(model, checkpoint.weights)
+    if prior_weight:
+        _divide_prior(model, config.features, dev, prior_weight)
     converted = convert_model(model)
     probe = probe_frames(converted.grid, config.features.size)
     parity = compare(model, converted, [probe])
@@ -94,7 +99,7 @@ def convert(
     confidence: dict[str, Confidence] = {}
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)
-        decoder = decoder.with_options(tune(decoder, tokens, dev, blocks)[0])
+        decoder = tuned_decoder(decoder, dev, blocks)
         confidence = _fit_confidence(decoder, dev, blocks)
     if test:
         parity, accuracy = measure(model, converted, config.features, decoder, test)
@@ -108,7 +113,7 @@ def convert(
         confidence=confidence,
         licence=licence,
         language_model=language_model.description if language_model else {},
-        training=_training(checkpoint),
+        training={**_training(checkpoint), "prior_weight": prior_weight},
         accuracy=accuracy,
         parity=parity,
     )
@@ -166,12 +171,25 @@ def measure(
         "int8": graph_log_probs(converted.int8, converted.grid, recordings),
     }
     figures = {
-        row: summary(recognise(decoder, test, track(blocks, f"decoding {row}", len(test))))
+        row: measured(decoder, test, track(blocks, f"decoding {row}", len(test)))
         for row, blocks in rows.items()
     }
     for row, values in figures.items():
         parity.setdefault(row, {}).update(values)
     return parity, {"test": figures["int8"]}
+
+
+def _divide_prior(
+    model: AcousticModel, features: FeatureSettings, dev: Sequence[Utterance], weight: float
+) -> None:
+    """Shift the bias of the output layer: see `ds2edge.training.evaluation.prior`."""
+    if not dev:
+        raise ConfigError("the label prior is measured on recordings: --prior-weight needs --dev")
+    stride = model.config.time_stride
+    grid = StepGrid(CHUNK_OUTPUTS * stride, stride, model.config.look_ahead)
+    prior = label_prior(model_log_probs(model, _features(features, grid, dev)))
+    bias = np.asarray(ops.convert_to_numpy(model.head_bias), np.float32)
+    model.head_bias.assign(shifted_bias(bias, prior, weight))
 
 
 def _fit_confidence(

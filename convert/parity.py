@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
-from ds2edge.acoustic import LiteRT, captured_stderr, log_softmax, run_chunks
+from ds2edge.acoustic import LiteRT, captured_stderr, run_chunks
 from ds2edge.bundle import StepGrid
 from ds2edge.decoder import LogProbs
 from ds2edge.errors import BundleError
-from ds2edge.training.data import pad
-from ds2edge.training.model import AcousticModel, output_lengths
 
 FloatArray = npt.NDArray[np.float32]
 
 FLOAT_LIMIT = 1e-3  # of any log-probability: the float graph is the same arithmetic
 INT8_MEAN_LIMIT = 0.3  # of the mean log-probability difference: beyond it something is broken
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -50,20 +46,6 @@ def difference(found: Sequence[LogProbs], expected: Sequence[LogProbs]) -> Diffe
         float(np.abs(np.exp(a) - np.exp(b)).max()),
         float(np.mean(a.argmax(-1) == b.argmax(-1))),
     )
-
-
-def model_log_probs(model: AcousticModel, recordings: Sequence[FloatArray]) -> list[LogProbs]:
-    """The checkpoint's own answer, whole recordings at once; frames have shape (frames, bins)."""
-    order = np.argsort([len(frames) for frames in recordings])
-    found: dict[int, LogProbs] = {}
-    for begin in range(0, len(order), BATCH):
-        group = order[begin : begin + BATCH].tolist()
-        batch = pad([recordings[i] for i in group], [[]] * len(group))
-        inputs = {"features": batch.features, "frames": batch.frames}
-        logits = ops.convert_to_numpy(model.predict_on_batch(inputs))
-        for i, row, frames in zip(group, logits, batch.frames, strict=True):
-            found[i] = log_softmax(row[: output_lengths(int(frames), model.config)])
-    return [found[i] for i in range(len(recordings))]
 
 
 def graph_log_probs(

@@ -16,12 +16,18 @@ from ds2edge.commands import bench, completion, devices, info, mic, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
 
 # Commands of the `train` extra: imported when called, so that the others never need TensorFlow.
+TRAINING, CONVERSION = "ds2edge.training", "ds2edge.convert"
 EXTRA_COMMANDS = {
-    "train": ("ds2edge.training.train:main", "train an acoustic model"),
-    "evaluate": ("ds2edge.training.evaluate:main", "measure word and character error rates"),
-    "lm": ("ds2edge.training.language_model:main", "build a language model and lexicon"),
-    "convert": ("ds2edge.convert.command:main", "turn a checkpoint into a model bundle"),
-    "restore": ("ds2edge.convert.restore:main", "turn a bundle into a checkpoint to train on from"),
+    "train": (f"{TRAINING}.train:main", "train an acoustic model"),
+    "evaluate": (f"{TRAINING}.evaluation.evaluate:main", "measure word and character error rates"),
+    "compare": (
+        f"{TRAINING}.evaluation.compare:main",
+        "tell which of two models makes fewer errors",
+    ),
+    "tune": (f"{TRAINING}.evaluation.tune:main", "find the decoder weights of fewest errors"),
+    "lm": (f"{TRAINING}.language_model:main", "build a language model and lexicon"),
+    "convert": (f"{CONVERSION}.command:main", "turn a checkpoint into a model bundle"),
+    "restore": (f"{CONVERSION}.restore:main", "turn a bundle into a checkpoint to train on from"),
 }
 
 DESCRIPTION = "On-device speech recognition: recordings to text, and training to bundle."

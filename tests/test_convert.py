@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import RECORDINGS, tiny_checkpoint
+from conftest import RECORDINGS, SPEECH, tiny_checkpoint
 
 from ds2edge import Bundle, Transcriber, load_bundle
 from ds2edge.acoustic import LiteRT, captured_stderr, run_chunks
@@ -21,15 +21,16 @@ from ds2edge.convert.parity import (
     check_gate,
     difference,
     graph_log_probs,
-    model_log_probs,
 )
-from ds2edge.errors import BundleError, DataError
+from ds2edge.errors import BundleError, ConfigError, DataError
 from ds2edge.text import english_characters
-from ds2edge.training.checkpoint import Checkpoint, save_checkpoint
+from ds2edge.training.checkpoint import Checkpoint, assign, save_checkpoint
+from ds2edge.training.data.manifest import Utterance
+from ds2edge.training.evaluation.outputs import model_log_probs, open_recogniser
+from ds2edge.training.evaluation.prior import label_prior, subtract_prior
+from ds2edge.training.evaluation.split import read_log
 from ds2edge.training.language_model import LanguageModel
-from ds2edge.training.manifest import Utterance
-from ds2edge.training.model import AcousticModel, build_model
-from ds2edge.training.train import assign
+from ds2edge.training.network.model import AcousticModel, build_model
 
 DATA = Path(__file__).parent / "data"
 
@@ -160,6 +161,40 @@ def test_whole_conversion_tunes_measures_and_writes_the_card(
     transcriber = Transcriber(tmp_path / "full.ds2")
     words = transcriber.transcribe(RECORDINGS[0]).words
     assert {word.text for word in words} <= set(bundle.words or ())
+
+
+def test_a_prior_is_divided_out_by_the_bias(
+    checkpoint: Checkpoint, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    spoken = [Utterance(path, 3.0, "some words", "x", "dev") for path in RECORDINGS[:2]]
+    bundle = convert(checkpoint, tmp_path / "b", name="b", dev=spoken, prior_weight=0.5)
+    plain, divided = (
+        list(open_recogniser(str(one.folder)).log_probs(spoken)) for one in (tiny_bundle, bundle)
+    )
+    prior = label_prior(plain)
+    for one, other in zip(plain, divided, strict=True):
+        assert np.abs(one - other).max() > 0.3
+        np.testing.assert_allclose(subtract_prior(one, prior, 0.5), other, atol=0.05)
+    assert "divides 0.5 of the label prior out" in (bundle.folder / CARD).read_text()
+    assert "label prior" not in (tiny_bundle.folder / CARD).read_text()
+
+
+def test_a_prior_needs_recordings(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--prior-weight needs --dev"):
+        convert(checkpoint, tmp_path / "b", name="b", prior_weight=0.5)
+
+
+def test_command_logs_its_look_at_the_test_split(
+    checkpoint: Checkpoint, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "c.npz", checkpoint)
+    test = ["--test", str(SPEECH / "manifest.tsv")]
+    assert cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), *test]) == 0
+    assert "test split, speech test: looked at once" in capsys.readouterr().out
+    (look,) = read_log()
+    assert look.command == "convert"
+    figures = load_bundle(tmp_path / "b").manifest.accuracy["test"]
+    assert look.figures["greedy"]["wer"] == figures["greedy"]["wer"]
 
 
 def test_language_model_of_other_tokens_is_refused(

@@ -1,0 +1,1 @@
+"""What a model is worth: error rates with intervals, comparison, tuning, reports."""
