@@ -1,8 +1,8 @@
 """A bundle back to a checkpoint, so that training can go on from what is deployed.
 
 The weights come back as far as int8 kept them. Batch norm was folded into them: each comes back as
-the identity with a shift, which computes the same; `ds2edge.training.warm_start` makes it a norm
-of the training data again.
+the identity with a shift, which computes the same; `ds2edge.training.network.warm_start` makes it a
+norm of the training data again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ds2edge.errors import DataError
 from ds2edge.plain_values import from_dict
 from ds2edge.training.checkpoint import Checkpoint, save_checkpoint, variables
 from ds2edge.training.config import TrainConfig
-from ds2edge.training.model import AcousticModel, build_model
+from ds2edge.training.network.layers import Bias
+from ds2edge.training.network.model import AcousticModel, build_model
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -147,7 +148,10 @@ def _assign(model: AcousticModel, weights: Sequence[Sequence[FloatArray]]) -> No
 
 
 def _shift(norm: Any, shift: FloatArray) -> None:
-    """Make a batch norm add `shift` and nothing else."""
+    """Make a batch norm, or what stands in its place, add `shift` and nothing else."""
+    if isinstance(norm, Bias):
+        norm.bias.assign(shift)
+        return
     norm.mean.assign(np.zeros_like(shift))
     norm.variance.assign(np.ones_like(shift))
     norm.gamma.assign(np.full_like(shift, np.sqrt(1 + norm.epsilon)))

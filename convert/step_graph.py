@@ -16,8 +16,11 @@ from keras import ops
 
 from ds2edge.acoustic import captured_stderr
 from ds2edge.bundle import StepGrid
-from ds2edge.training.layers import CLIP, CausalConvolution, frequency_padding
-from ds2edge.training.model import AcousticModel
+from ds2edge.errors import ConfigError
+from ds2edge.training.config import ModelConfig
+from ds2edge.training.network.layers import SequenceConvolution, frequency_padding
+from ds2edge.training.network.model import AcousticModel
+from ds2edge.training.network.recurrent import CLIP
 
 FloatArray = npt.NDArray[np.float32]
 SHRINK = 6.0 / CLIP  # what activations are multiplied with so that they clip at 6
@@ -139,8 +142,13 @@ class StepGraph(tf.Module):
 
 
 def build_step_graph(model: AcousticModel, chunk_outputs: int) -> StepGraph:
-    """The step graph of a model for chunks of so many outputs."""
+    """The step graph of a model for chunks of so many outputs.
+
+    Raises:
+        ConfigError: there is none for models of this kind.
+    """
     config = model.config
+    _check(config)
     grid = StepGrid(chunk_outputs * config.time_stride, config.time_stride, config.look_ahead)
     return StepGraph(fold(model), grid, model.feature_size)
 
@@ -170,7 +178,26 @@ def to_tflite(graph: StepGraph, folder: str, quantise: bool) -> bytes:
     return content
 
 
-def _fold_convolution(layer: CausalConvolution, bins: int, incoming: float) -> FoldedConvolution:
+def _check(config: ModelConfig) -> None:
+    if config.direction == "both":
+        raise ConfigError(
+            'a model of direction = "both" answers when it has heard the end and cannot run on a '
+            "stream: distil it into a forward model (ds2edge distill) and convert that one"
+        )
+    needed = {"cell": "gru", "candidate": "tanh", "connected": 0}
+    for key, value in needed.items():
+        if getattr(config, key) != value:
+            raise ConfigError(
+                f"models of {key} = {getattr(config, key)!r} can be trained, not converted; "
+                f"needed {value!r}"
+            )
+    if config.norm == "input" or not config.look_ahead:
+        raise ConfigError(
+            'models of norm = "input" or look_ahead = 0 can be trained, not converted'
+        )
+
+
+def _fold_convolution(layer: SequenceConvolution, bins: int, incoming: float) -> FoldedConvolution:
     scale, shift = _affine(layer.norm)
     return FoldedConvolution(
         _numpy(layer.kernel) * scale * (SHRINK / incoming),

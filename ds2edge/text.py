@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 from ds2edge.errors import TextError
 
@@ -17,6 +18,7 @@ BLANK = 0  # index of the CTC blank in every token set
 BLANK_TOKEN = "<blank>"
 SPACE_TOKEN = " "
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'"})
 
 
@@ -55,8 +57,7 @@ class TokenSet:
         Raises:
             TextError: a part of the text cannot be spelled with the tokens.
         """
-        index = {token: i for i, token in enumerate(self.tokens) if i != BLANK}
-        longest = max(map(len, index))
+        index, longest = self._index, self._longest
         lengths: list[int] = [0] * len(text)  # of the token at each place, 0: none is possible
         for at in reversed(range(len(text))):
             for length in range(min(longest, len(text) - at), 0, -1):
@@ -80,23 +81,62 @@ class TokenSet:
         """Text of token indices; blanks are left out, repeats are kept."""
         return "".join(self.tokens[i] for i in indices if i != BLANK)
 
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens) if i != BLANK}
 
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._index))
+
+    @cached_property
+    def _others(self) -> re.Pattern[str]:
+        """Characters that no token of one character stands for."""
+        known = "".join(re.escape(token) for token in self._index if len(token) == 1)
+        return re.compile(f"[^{known}]+")
+
+
+@cache
 def english_characters() -> TokenSet:
     """Blank, space, apostrophe, a to z: the paper's 29 English outputs."""
-    return TokenSet((BLANK_TOKEN, SPACE_TOKEN, "'", *"abcdefghijklmnopqrstuvwxyz"))
+    return TokenSet((BLANK_TOKEN, SPACE_TOKEN, "'", *_LETTERS))
+
+
+@cache
+def english_bigrams() -> TokenSet:
+    """The 29 of `english_characters`, and all pairs of letters and apostrophe: 758 outputs.
+
+    Words are spelled in pairs from their first letter on, an odd last letter alone (section 3.5
+    of the paper): "the cat sat" is th, e, space, ca, t, space, sa, t.
+    """
+    parts = "'" + _LETTERS
+    pairs = (a + b for a in parts for b in parts)
+    return TokenSet((*english_characters().tokens, *pairs))
+
+
+@cache
+def mandarin_characters() -> TokenSet:
+    """Blank, a to z, the 6,763 characters of GB 2312: 6,790 outputs, no space among them.
+
+    That is simplified Chinese; of traditional characters only those that it shares.
+    """
+    # Rows 16 to 87; row 55 ends five places early.
+    rows = (bytes((row, place)) for row in range(0xB0, 0xF8) for place in range(0xA1, 0xFF))
+    hanzi = (code.decode("gb2312", errors="ignore") for code in rows)
+    return TokenSet((BLANK_TOKEN, *_LETTERS, *filter(None, hanzi)))
 
 
 def normalise(text: str, tokens: TokenSet) -> str:
     """Spell `text` with the token set: lower case, no accents, punctuation as spaces.
 
     Characters without a counterpart in the set become word boundaries; digits are not
-    spelled out.
+    spelled out. A set without a space has no word boundaries: what is left is joined.
     """
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).lower()
     text = "".join(c for c in text if not unicodedata.combining(c))
-    known = "".join(re.escape(token) for token in tokens.tokens[1:] if len(token) == 1)
-    text = re.sub(f"[^{known}]+", " ", text)
-    return " ".join(word for word in text.split() if word.strip("'"))
+    words = tokens._others.sub(" ", text).split()
+    between = " " if tokens.space is not None else ""
+    return between.join(word for word in words if word.strip("'"))
 
 
 def spoken(phrase: str) -> str:

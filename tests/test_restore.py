@@ -15,14 +15,15 @@ from ds2edge import Bundle
 from ds2edge.acoustic import load_backend, run_chunks
 from ds2edge.audio_file import read_audio
 from ds2edge.cli import main
-from ds2edge.convert.parity import difference, model_log_probs
+from ds2edge.convert.parity import difference
 from ds2edge.convert.restore import restore
 from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor
 from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint
-from ds2edge.training.data import Batch, pad
-from ds2edge.training.model import AcousticModel, build_model
-from ds2edge.training.warm_start import measure_norms, warm_start
+from ds2edge.training.data.batches import Batch, pad
+from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.network.model import AcousticModel, build_model
+from ds2edge.training.network.warm_start import measure_norms, warm_start
 
 Frames = list[np.ndarray]
 

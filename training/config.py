@@ -7,6 +7,7 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,46 +18,69 @@ from ds2edge.plain_values import from_dict
 
 def _at_least(lowest: float, owner: object, *names: str) -> None:
     for name in names:
-        if not getattr(owner, name) >= lowest:  # NaN too
-            kind = type(owner).__name__
-            raise ConfigError(f"{kind}.{name} needs {lowest} or more, got {getattr(owner, name)}")
+        if not lowest <= getattr(owner, name) < float("inf"):  # NaN neither
+            table = type(owner).__name__.removesuffix("Config").lower()
+            raise ConfigError(f"{table}.{name} needs {lowest} or more, got {getattr(owner, name)}")
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """One causal 2-D convolution over time and frequency."""
+    """A convolution over time and frequency, or over time only."""
 
     channels: int = 32
     time: int = 7  # kernel, in frames
-    frequency: int = 5  # kernel, in bins
+    frequency: int = 5  # kernel, in bins; 0: all of them, a 1-D convolution
     time_stride: int = 1
-    frequency_stride: int = 2
+    frequency_stride: int = 2  # of a 2-D convolution
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "channels", "time", "frequency", "time_stride", "frequency_stride")
+        _at_least(1, self, "channels", "time", "time_stride", "frequency_stride")
+        _at_least(0, self, "frequency")
         if self.time < self.time_stride:
             raise ConfigError(f"a kernel of {self.time} frames cannot step by {self.time_stride}")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The deployed form of Deep Speech 2: causal convolutions, forward GRU, row convolution."""
+    """Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layer.
+
+    The defaults are the deployed form, which runs on a stream. With direction "both" it is the
+    research form: recurrence in both directions, summed; centred convolutions; no row convolution.
+    """
 
     convolutions: tuple[Convolution, ...] = (
         Convolution(time=7, frequency=5, time_stride=3),
         Convolution(time=3, frequency=5),
     )
+    direction: Literal["forward", "both"] = "forward"
     layers: int = 4  # recurrent layers
     units: int = 384  # of each recurrent layer
-    look_ahead: int = 10  # output steps that the row convolution sees of the future
+    cell: Literal["gru", "simple"] = "gru"  # simple: h = min(max(B(W x) + U h, 0), 20)
+    candidate: Literal["tanh", "clipped_relu"] = "tanh"  # of a GRU; the paper has the rectifier
+    norm: Literal["term", "input", "none"] = "term"  # B(W x), W B(x) + b or W x + b
+    look_ahead: int = 10  # output steps that the row convolution of a forward model sees ahead
+    connected: int = 0  # units of a fully connected layer before the output; 0: no such layer
     dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
-    tokens: Literal["english_characters"] = "english_characters"
+    tokens: Literal["english_characters", "english_bigrams", "mandarin_characters"] = (
+        "english_characters"
+    )
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "layers", "units", "look_ahead")
-        _at_least(0, self, "dropout")
-        if not self.convolutions or self.dropout >= 1:
-            raise ConfigError("model needs a convolution or more, and dropout below 1")
+        _at_least(1, self, "layers", "units")
+        _at_least(0, self, "look_ahead", "connected", "dropout")
+        if not 1 <= len(self.convolutions) <= 3 or self.dropout >= 1:
+            raise ConfigError(
+                "model needs a convolution or more, three at most, and dropout below 1; "
+                f"got {len(self.convolutions)} and {self.dropout}"
+            )
+        if self.layers > 7:
+            raise ConfigError(f"model.layers needs 7 or fewer, got {self.layers}")
+        for before, after in pairwise(self.convolutions):
+            if after.frequency > 1 and not before.frequency:
+                raise ConfigError(
+                    f"a convolution over {after.frequency} bins follows a 1-D one, which leaves "
+                    "one bin; give it frequency = 0"
+                )
 
     @property
     def time_stride(self) -> int:
@@ -73,6 +97,7 @@ class Corpus:
 
     folder: str
     repeat: int = 1  # how often an epoch sees each recording
+    split: str = ""  # of the manifest's; empty: the one that it is listed for, train or dev
 
     def __post_init__(self) -> None:
         _at_least(1, self, "repeat")
@@ -88,6 +113,7 @@ class DataConfig:
     levels: tuple[float, ...] = ()  # dB, least and most gain, drawn for each; empty: none
     batch_seconds: float = 150.0  # audio in a batch, padding included
     batch_size: int = 64  # recordings in a batch, at most
+    sorta_grad: bool = True  # the first epoch goes from short to long (section 3.3 of the paper)
     longest: float = 20.0  # seconds; longer recordings are left out
 
     def __post_init__(self) -> None:
@@ -117,23 +143,52 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with linear warm-up and a cosine to zero."""
+class AuxiliaryConfig:
+    """CTC losses of inner layers beside the model's own (arXiv 2102.03216)."""
 
+    layers: tuple[int, ...] = ()  # recurrent layers, from 1 on, that get an output of their own
+    weight: float = 0.3  # of their mean loss; the model's own has the rest
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < 1:
+            raise ConfigError(f"auxiliary.weight needs 0 or more, below 1, got {self.weight}")
+        if len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"auxiliary.layers names a layer twice: {self.layers}")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are found; as it stands, for a modern run.
+
+    The paper's way (section 3.3, 5): kind = "nesterov", schedule = "anneal", warm_up = 0,
+    clip_norm = 400, learning_rate from 1e-4 to 6e-4, averaging = 0, weight_decay = 0.
+    """
+
+    kind: Literal["adamw", "nesterov"] = "adamw"
+    schedule: Literal["cosine", "anneal"] = "cosine"  # to zero; or divided after every epoch
     epochs: int = 20
-    learning_rate: float = 2e-3
-    warm_up: int = 300  # steps
+    learning_rate: float = 2e-3  # the highest
+    warm_up: int = 300  # updates in which it rises from zero
+    annealing: float = 1.2  # what "anneal" divides by
+    momentum: float = 0.99  # of "nesterov"
     weight_decay: float = 1e-3
-    clip_norm: float = 2.0
+    clip_norm: float = 2.0  # longest gradient, of the loss per token
+    accumulate: int = 1  # batches that make one update, as one large batch would but for its norms
     averaging: float = 0.998  # of the exponential moving average that is evaluated and kept
+    average_last: int = 0  # epochs whose weights are averaged in the end; 0: none
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # of matrix products
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "epochs")
+        _at_least(1, self, "epochs", "accumulate", "annealing")
         _at_least(0, self, "learning_rate", "warm_up", "weight_decay", "averaging", "seed")
-        if self.averaging >= 1 or self.clip_norm <= 0:
-            raise ConfigError("optimizer needs averaging below 1 and clip_norm above 0")
+        _at_least(0, self, "momentum", "average_last", "clip_norm")
+        if self.averaging >= 1 or self.momentum >= 1 or self.clip_norm == 0:
+            raise ConfigError(
+                "optimizer needs averaging and momentum below 1, and clip_norm above 0"
+            )
+        if self.seed >= 2**32:
+            raise ConfigError(f"optimizer.seed needs less than 2**32, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +200,16 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        for layer in self.auxiliary.layers:
+            if not 1 <= layer <= self.model.layers:
+                raise ConfigError(
+                    f"auxiliary.layers has {layer}, needed: a recurrent layer, "
+                    f"1 to {self.model.layers}"
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` is the inverse."""
@@ -169,4 +233,7 @@ def load_config(path: str | Path) -> TrainConfig:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    return from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
+    try:
+        return from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

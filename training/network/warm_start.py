@@ -10,15 +10,25 @@ from keras import ops
 
 from ds2edge.errors import DataError
 from ds2edge.training.checkpoint import Checkpoint, assign
-from ds2edge.training.data import Batch
-from ds2edge.training.layers import SequenceBatchNorm
-from ds2edge.training.model import AcousticModel, build_model
+from ds2edge.training.data.batches import Batch
+from ds2edge.training.network.layers import SequenceBatchNorm
+from ds2edge.training.network.model import AcousticModel, build_model
 
 Tensor = Any
 
 
 def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[Batch]) -> None:
     """Give `model` a checkpoint's weights, and its batch norms the statistics of `batches`.
+
+    Raises:
+        DataError: the checkpoint's model has other layers.
+    """
+    take_weights(model, checkpoint)
+    measure_norms(model, batches)
+
+
+def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
+    """Give `model` a checkpoint's weights.
 
     A shorter look-ahead takes the first steps of the row convolution.
 
@@ -27,9 +37,10 @@ def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[B
     """
     source = build_model(checkpoint.config.model, checkpoint.config.features)
     assign(source, checkpoint.weights)
+    row: Any = model.row.kernel if model.row else None
     for variable, given in zip(model.variables, source.variables, strict=False):
         value = ops.convert_to_numpy(given)
-        if variable is model.row.kernel:
+        if variable is row:
             value = value[: variable.shape[0]]
         if len(model.variables) != len(source.variables) or value.shape != tuple(variable.shape):
             raise DataError(
@@ -37,7 +48,6 @@ def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[B
                 f"needed {tuple(variable.shape)}"
             )
         variable.assign(value)
-    measure_norms(model, batches)
 
 
 def measure_norms(model: AcousticModel, batches: Iterable[Batch]) -> None:

@@ -1,0 +1,127 @@
+"""Faults of the models that can be configured: loops, layers, token sets, what converts."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+LAYERS, MODELS = "tests/test_layers.py", "tests/test_models.py"
+CONVERSION, TOKENS = "tests/test_model_conversion.py", "tests/test_token_sets.py"
+
+NETWORK_FAULTS = (
+    # ---- loops
+    Fault(
+        "way back learns from the wrong states",
+        "training/network/recurrent.py",
+        "return ops.concatenate([states[1:], initial[None]], axis=0)",
+        "return ops.concatenate([initial[None], states[:-1]], axis=0)",
+        (LAYERS, "-k", "gradients"),
+    ),
+    Fault(
+        "gradient goes through the clip at 20",
+        "training/network/recurrent.py",
+        "ops.logical_and(y > 0, y < CLIP)",
+        "y > 0",
+        (LAYERS, "-k", "gradients"),
+    ),
+    # ---- layers
+    Fault(
+        "way back begins in the padding",
+        "training/network/layers.py",
+        "self._run(x * mask[:, :, None], self.recurrent_back",
+        "self._run(x, self.recurrent_back",
+        (LAYERS, "-k", "each_direction"),
+    ),
+    Fault(
+        "both directions share a matrix",
+        "training/network/layers.py",
+        "x * mask[:, :, None], self.recurrent_back",
+        "x * mask[:, :, None], self.recurrent",
+        (LAYERS, "-k", "each_direction"),
+    ),
+    Fault(
+        "centred convolution off centre",
+        "training/network/layers.py",
+        "return (self.time - self.time_stride) // 2",
+        "return (self.time - self.time_stride + 1) // 2",
+        (LAYERS, "-k", "convolution"),
+    ),
+    Fault(
+        "connected layer not clipped",
+        "training/network/layers.py",
+        "return clipped_relu(self.term(x, mask, training))",
+        "return ops.relu(self.term(x, mask, training))",
+        (LAYERS, "-k", "connected"),
+    ),
+    Fault(
+        "no bias in the place of a norm",
+        "training/network/layers.py",
+        "        return x + self.bias\n",
+        "        return x\n",
+        (LAYERS, "-k", "connected"),
+    ),
+    # ---- models
+    Fault(
+        "centred convolutions see the padding",
+        "training/network/model.py",
+        "                x = x * mask[:, :, None, None]\n",
+        "                pass\n",
+        (MODELS, "-k", "padding"),
+    ),
+    Fault(
+        "a recording's end differs in batch and stream",
+        "training/network/model.py",
+        "(0, -ops.shape(x)[1] % self.config.time_stride), (0, 0)))",
+        "(0, 0), (0, 0)))",
+        (CONVERSION, "-k", "step_graph_is"),
+    ),
+    Fault(
+        "forward models see the future",
+        "training/network/model.py",
+        "CentredConvolution if self.both else CausalConvolution",
+        "CentredConvolution",
+        (MODELS, "-k", "far_ahead"),
+    ),
+    Fault(
+        "JAX takes another token for the blank",
+        "training/network/loss.py",
+        "mask_index=BLANK",
+        "mask_index=1",
+        (MODELS, "-k", "jax"),
+    ),
+    Fault(
+        "2-D convolution after a 1-D one",
+        "training/config.py",
+        "            if after.frequency > 1 and not before.frequency:",
+        "            if False:",
+        (MODELS, "-k", "bad_models"),
+    ),
+    Fault(
+        "models without a step graph are converted",
+        "convert/step_graph.py",
+        "    _check(config)\n",
+        "",
+        (CONVERSION, "-k", "without"),
+    ),
+    # ---- token sets
+    Fault(
+        "Mandarin with spaces",
+        "ds2edge/text.py",
+        'between = " " if tokens.space is not None else ""',
+        'between = " "',
+        (TOKENS, "-k", "without_spaces"),
+    ),
+    Fault(
+        "no bigrams with an apostrophe",
+        "ds2edge/text.py",
+        """parts = "'" + _LETTERS""",
+        "parts = _LETTERS",
+        (TOKENS, "-k", "bigrams"),
+    ),
+    Fault(
+        "last row of GB 2312 missing",
+        "ds2edge/text.py",
+        "range(0xB0, 0xF8)",
+        "range(0xB0, 0xF7)",
+        (TOKENS, "-k", "gb_2312"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The acoustic model: layers, recurrence, losses."""
