@@ -62,7 +62,7 @@ def tiny_checkpoint(seed: int) -> Checkpoint:
 
     from ds2edge.training.checkpoint import Checkpoint, variables
     from ds2edge.training.config import Convolution, ModelConfig, TrainConfig
-    from ds2edge.training.model import build_model
+    from ds2edge.training.network.model import build_model
 
     config = TrainConfig(
         name="tiny",

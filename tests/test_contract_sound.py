@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ds2edge import StreamOptions, Transcriber
-from ds2edge.training.metrics import word_error_rate
+from ds2edge.training.evaluation.metrics import word_error_rate
 
 MINUTE = 60 * RATE
 FULL_SCALE = 20 * np.log10(2**15)  # dB, of int16

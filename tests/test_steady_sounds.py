@@ -10,8 +10,8 @@ import soundfile
 
 from ds2edge.features import FeatureSettings
 from ds2edge.training import steady_sounds
-from ds2edge.training.feature_cache import Change, cached_features
-from ds2edge.training.manifest import Utterance, read_manifest
+from ds2edge.training.data.feature_cache import Change, cached_features
+from ds2edge.training.data.manifest import Utterance, read_manifest
 
 SPEECH = Path(__file__).parent / "data" / "speech"
 

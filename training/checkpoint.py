@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from ds2edge.errors import DataError
+from ds2edge.errors import ConfigError, DataError
 from ds2edge.plain_values import from_dict
 from ds2edge.training.config import TrainConfig
+from ds2edge.training.files import npy, partial_file
 
-FORMAT = 1
+FORMAT = 2  # 1 stands only at the end of an epoch
+BROKEN = (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,24 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write to a temporary file first: a kill leaves the old checkpoint whole."""
+    """Write a checkpoint; the old one stays until the new one is whole and on the disk.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
     meta = {
         "format": FORMAT,
         "config": checkpoint.config.as_dict(),
         "progress": checkpoint.progress,
     }
-    arrays: dict[str, Any] = {f"weights/{k}": v for k, v in checkpoint.weights.items()}
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
+    arrays |= {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     arrays |= {f"training/{k}": v for k, v in checkpoint.training.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
-    os.replace(part, path)
+    # As np.savez, which leaves an archive open when the disk is full.
+    with partial_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -57,18 +63,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
+        number, values, progress = meta["format"], meta["config"], meta["progress"]
     except FileNotFoundError:
         raise DataError(f"no checkpoint {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DataError(f"{path} is not a whole checkpoint: {error}") from None
-    if meta.get("format") != FORMAT:
-        raise DataError(f"{path} has checkpoint format {meta.get('format')}, needed {FORMAT}")
+    if number not in range(1, FORMAT + 1):
+        raise DataError(f"{path} has checkpoint format {number}, needed: {FORMAT} or older")
+    try:
+        config = from_dict(TrainConfig, values)
+    except ConfigError as error:
+        raise DataError(f"{path} is of another version of ds2edge: {error}") from None
 
     def group(prefix: str) -> dict[str, npt.NDArray[Any]]:
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-    config = from_dict(TrainConfig, meta["config"])
-    return Checkpoint(config, group("weights/"), group("training/"), meta["progress"])
+    return Checkpoint(config, group("weights/"), group("training/"), progress)
 
 
 def variables(owner: Any) -> dict[str, Any]:
@@ -87,10 +97,17 @@ def assign(owner: Any, values: dict[str, Any]) -> None:
     """
     kind = "model" if isinstance(owner, keras.Model) else "optimizer"
     # By position: Keras numbers some names anew in every process.
-    ordered = [values[name] for name in sorted(values) if name.startswith(f"{kind}/")]
-    needed = [tuple(variable.shape) for variable in owner.variables]
-    found = [value.shape for value in ordered]
-    if found != needed:
-        raise DataError(f"the checkpoint's {kind} has shapes {found}, needed {needed}")
-    for variable, value in zip(owner.variables, ordered, strict=True):
-        variable.assign(value)
+    names = [name for name in sorted(values) if name.startswith(f"{kind}/")]
+    if len(names) != len(owner.variables):
+        raise DataError(
+            f"the checkpoint's {kind} has {len(names)} variables, needed {len(owner.variables)}: "
+            "it is of another architecture"
+        )
+    for variable, name in zip(owner.variables, names, strict=True):
+        if values[name].shape != tuple(variable.shape):
+            raise DataError(
+                f"the checkpoint has {name} of shape {values[name].shape}, "
+                f"needed {tuple(variable.shape)}: it is of another architecture"
+            )
+    for variable, name in zip(owner.variables, names, strict=True):
+        variable.assign(values[name])

@@ -19,7 +19,7 @@ import soundfile
 
 from ds2edge.arguments import CommandParser
 from ds2edge.progress import track
-from ds2edge.training.manifest import COLUMNS
+from ds2edge.training.data.manifest import COLUMNS
 
 RATE = 16_000
 EACH = 60  # recordings of each kind

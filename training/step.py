@@ -1,0 +1,168 @@
+"""One update of the weights, compiled: loss, gradient, clipping, optimiser.
+
+An update is made of one batch or of several whose gradients are summed as if they were one. Batch
+norm is the exception: each batch is normalised by its own statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from ds2edge.training.data.batches import Batch
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did."""
+
+    loss: float  # per token, before it
+    gradient_norm: float  # before clipping
+    learning_rate: float
+
+
+Stepper = Callable[[Sequence[Batch]], Update]
+
+
+def inputs(batch: Batch) -> dict[str, Any]:
+    """What `AcousticModel` takes."""
+    return {"features": batch.features, "frames": batch.frames}
+
+
+def targets(batch: Batch) -> dict[str, Any]:
+    """What `AcousticModel.compute_loss` takes."""
+    return {"tokens": batch.tokens, "lengths": batch.lengths}
+
+
+def build_stepper(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float
+) -> Stepper:
+    """A function that makes one update of `model` from one or more batches.
+
+    Args:
+        model: `compute_loss` is the mean over `Batch.weight`.
+        optimizer: built.
+        clip_norm: longest gradient.
+    """
+    build = _tensorflow if keras.backend.backend() == "tensorflow" else _jax
+    gradient, apply, whole = build(model, optimizer, clip_norm)
+
+    def step(batches: Sequence[Batch]) -> Update:
+        if len(batches) == 1:
+            return _numbers(whole(inputs(batches[0]), targets(batches[0])))
+        total = sum(batch.weight for batch in batches)
+        loss, gradients = 0.0, None
+        for batch in batches:
+            share = batch.weight / total
+            batch_loss, more = gradient(inputs(batch), targets(batch))
+            loss += share * float(batch_loss)
+            scaled = [share * g for g in more]
+            gradients = (
+                [a + b for a, b in zip(gradients, scaled, strict=True)] if gradients else scaled
+            )
+        return _numbers((loss, *apply(gradients)))
+
+    return step
+
+
+def clip(gradients: Sequence[Tensor], longest: float) -> tuple[list[Tensor], Tensor]:
+    """Gradients whose common norm is at most `longest`, and the norm that it was."""
+    norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
+    scale = longest / ops.maximum(norm, longest)
+    return [g * scale for g in gradients], norm
+
+
+def _numbers(found: tuple[Tensor, Tensor, Tensor]) -> Update:
+    return Update(*(float(ops.convert_to_numpy(value)) for value in found))
+
+
+def _tensorflow(model: Any, optimizer: Any, clip_norm: float) -> tuple[Any, Any, Any]:
+    import tensorflow as tf
+
+    def gradient(x: Any, y: Any) -> tuple[Tensor, list[Tensor]]:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x, y, model(x, training=True))
+        return loss, tape.gradient(loss, model.trainable_variables)
+
+    def apply(gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+        clipped, norm = clip(gradients, clip_norm)
+        rate = tf.identity(optimizer.learning_rate)
+        optimizer.apply(clipped, model.trainable_variables)
+        return norm, rate
+
+    def whole(x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor]:
+        loss, gradients = gradient(x, y)
+        return (loss, *apply(gradients))
+
+    def for_any_length(function: Any) -> Any:
+        """Compiled at the first batch, for all: only their first two axes differ."""
+        graph: list[Any] = []
+
+        def call(x: dict[str, Any], y: dict[str, Any]) -> Any:
+            if not graph:
+                signature = [
+                    {name: _spec(value) for name, value in part.items()} for part in (x, y)
+                ]
+                graph.append(tf.function(function, signature, autograph=False))
+            return graph[0](x, y)
+
+        return call
+
+    def _spec(array: Any) -> Any:
+        return tf.TensorSpec([None, None][: array.ndim] + list(array.shape[2:]), array.dtype)
+
+    return for_any_length(gradient), tf.function(apply, autograph=False), for_any_length(whole)
+
+
+def _jax(model: Any, optimizer: Any, clip_norm: float) -> tuple[Any, Any, Any]:
+    import jax
+
+    def loss(trainable: Any, other: Any, x: Any, y: Any) -> tuple[Tensor, Any]:
+        logits, other = model.stateless_call(trainable, other, x, training=True)
+        return model.compute_loss(x, y, logits), other
+
+    @jax.jit
+    def compute(trainable: Any, other: Any, x: Any, y: Any) -> Any:
+        return jax.value_and_grad(loss, has_aux=True)(trainable, other, x, y)
+
+    @jax.jit
+    def update(gradients: Any, trainable: Any, state: Any) -> Any:
+        clipped, norm = clip(gradients, clip_norm)
+        return norm, optimizer.stateless_apply(state, clipped, trainable)
+
+    def gradient(x: Any, y: Any) -> tuple[Tensor, list[Tensor]]:
+        (found, other), gradients = compute(
+            _values(model.trainable_variables), _values(model.non_trainable_variables), x, y
+        )
+        _assign(model.non_trainable_variables, other)
+        return found, gradients
+
+    def apply(gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+        rate = optimizer.learning_rate
+        norm, (trainable, state) = update(
+            gradients, _values(model.trainable_variables), _values(optimizer.variables)
+        )
+        _assign(model.trainable_variables, trainable)
+        _assign(optimizer.variables, state)
+        return norm, rate
+
+    def whole(x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor]:
+        found, gradients = gradient(x, y)
+        return (found, *apply(gradients))
+
+    return gradient, apply, whole
+
+
+def _values(variables: Sequence[Any]) -> list[Tensor]:
+    return [variable.value for variable in variables]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Tensor]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
