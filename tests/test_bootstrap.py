@@ -103,7 +103,7 @@ def test_speakers_are_needed_to_draw_them() -> None:
 def test_many_utterances_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     data = utterances(np.random.default_rng(5), 300)
     whole = rate_interval(*data, bootstrap=FEW)
-    monkeypatch.setattr("ds2edge.training.bootstrap.CHUNK", 7 * 300)
+    monkeypatch.setattr("ds2edge.training.evaluation.bootstrap.CHUNK", 7 * 300)
     assert rate_interval(*data, bootstrap=FEW) == pytest.approx(whole, abs=0.005)
 
 

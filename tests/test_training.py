@@ -241,6 +241,6 @@ def test_bad_configurations_are_named(tmp_path: Path, text: str, named: str) -> 
 def test_models_are_written_with_keras_ops() -> None:
     """So that they run on Keras's other backends too."""
     for name in ("layers", "recurrent", "model"):
-        source = (CONFIGS.parent / f"{name}.py").read_text()
+        source = (CONFIGS.parent / "network" / f"{name}.py").read_text()
         assert "tensorflow" not in source.replace("TensorFlow", "")
     assert keras.backend.backend() == "tensorflow"
