@@ -216,7 +216,7 @@ def _convolve(layer: FoldedConvolution, x: Any) -> Any:
 
 
 def _recur(layer: FoldedGRU, x: Any, hidden: Any) -> tuple[Any, Any]:
-    """GRU over the steps of a chunk; see `ds2edge.training.recurrent.gru`."""
+    """GRU over the steps of a chunk; see `ds2edge.training.network.recurrent.gru`."""
     units = layer.recurrent.shape[0]
     inputs = tf.matmul(x, layer.kernel) + layer.bias
     states = []
