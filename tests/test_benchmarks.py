@@ -1,7 +1,8 @@
-"""The benchmarks of start and of long streams run, and find what is slow, grows or is missing."""
+"""Benchmarks run, and find what is slow, grows, is wrong or is missing."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from ds2edge.text import collapse
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HOUR = 120  # windows
@@ -28,7 +32,15 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     yield
-    for name in ("common", "cold_start", "long_stream"):
+    for name in (
+        "common",
+        "cold_start",
+        "long_stream",
+        "ctc",
+        "recurrence",
+        "pieces_beside",
+        "worker",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -126,3 +138,47 @@ def test_a_peer_that_is_missing_or_fails_has_a_row_that_says_so(
     assert ours.split() == ["ours", "1.000", "2.000"]
     assert missing == "missing  not installed: pip install no-such-package"
     assert failing == "failing  failed: no model"
+
+
+def test_references_of_ctc_and_recurrence_are_their_definitions(scripts: None) -> None:
+    rng = np.random.default_rng(0)
+    logits, text = rng.normal(size=(5, 3)), [1, 1]
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    paths = [p for p in itertools.product(range(3), repeat=5) if collapse(p) == text]
+    total = np.logaddexp.reduce([log_probs[range(5), p].sum() for p in paths])
+    ctc = import_module("ctc")
+    loss, gradient = ctc.reference(logits, np.array(text))
+    assert loss == pytest.approx(-total)
+    more = np.zeros_like(logits)
+    more[2, 1] = 1e-6
+    slope = (ctc.reference(logits + more, np.array(text))[0] - loss) / 1e-6
+    assert gradient[2, 1] == pytest.approx(slope, abs=1e-4)
+    assert ctc.reference(logits[:2], np.array(text))[0] == 0  # no blank fits between them
+
+    recurrence = import_module("recurrence")
+    given, right = recurrence.problem(1, 4, 3, 2)
+    arrays = [array.astype("f8") for array in given.values()]
+    arrays[0][0, 1, 2] += 1e-6
+    states = recurrence.reference(*arrays)[0]
+    slope = ((states - right["value"]) * given["upstream"]).sum() / 1e-6
+    assert right["gradient"][0, 1, 2] == pytest.approx(slope, abs=1e-4)
+
+
+def test_ctc_is_compared_with_its_reference() -> None:
+    done = run(
+        "ctc.py", "--shapes", "3,12,4,6", "--threads", "1", "--repeats", "1", "--only", "ours"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("3,12")]
+    assert [row[1:3] for row in rows] == [["ours,", "tensorflow"], ["ours,", "jax"]]
+    for row in rows:
+        assert all(float(off) < 1e-4 for off in row[-2:]), row
+
+
+def test_without_pytorch_training_speed_says_so_in_one_line() -> None:
+    done = run("training_speed.py", "--torch-python", sys.executable)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"training_speed.py: {sys.executable} has no PyTorch; name one that has it: "
+        "--torch-python PYTHON\n"
+    )

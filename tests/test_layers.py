@@ -18,6 +18,7 @@ from ds2edge.training.network.layers import (
     Connected,
     Recurrence,
     RowConvolution,
+    SequenceBatchNorm,
     SequenceConvolution,
 )
 from ds2edge.training.network.recurrent import gru, simple
@@ -53,9 +54,15 @@ def reference(cell: str, candidate: str, x: Array, kernel: Array, reverse: bool 
 
 
 def run(cell: str, candidate: str, reverse: bool) -> Callable[..., Any]:
-    if cell == "simple":
-        return lambda *inputs: simple(*inputs, reverse)
-    return lambda *inputs: gru(*inputs, candidate, reverse)
+    def states(x: Any, initial: Any, kernel: Any) -> Any:
+        by_time = ops.transpose(x, (1, 0, 2))
+        if cell == "simple":
+            found = simple(by_time, initial, kernel, reverse)
+        else:
+            found = gru(by_time, initial, kernel, candidate, reverse)
+        return ops.transpose(found, (1, 0, 2))
+
+    return states
 
 
 def gates(cell: str, units: int) -> int:
@@ -189,6 +196,32 @@ def test_connected_layer_is_its_definition(norm: str) -> None:
     found = ops.convert_to_numpy(layer(x, mask))
     assert found[0].max() == 20
     np.testing.assert_allclose(found[0], clipped(input_term(layer, x[0])), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [(), (5,)])
+def test_a_norm_s_gradients_are_those_of_its_definition(inner: tuple[int, ...]) -> None:
+    layer = filled(SequenceBatchNorm(), 5, None, None, *inner, 3)
+    rng = np.random.default_rng(0)
+    x = rng.normal(1, 2, (2, 6, *inner, 3)).astype("f4")
+    mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]], "f4")
+    upstream = rng.normal(size=x.shape).astype("f4")
+
+    def definition(x: Any, mask: Any) -> Any:
+        inside = tf.boolean_mask(x, mask)
+        axes = list(range(len(inside.shape) - 1))
+        mean, variance = tf.nn.moments(inside, axes)
+        return (x - mean) / tf.sqrt(variance + layer.epsilon) * layer.gamma + layer.beta
+
+    results = []
+    for function in (lambda x, mask: layer(x, mask, training=True), definition):
+        tensor, weights = tf.constant(x), [layer.gamma.value, layer.beta.value]
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            found = function(tensor, tf.constant(mask))
+        results.append([found, *tape.gradient(found, [tensor, *weights], upstream)])
+    for one, other in zip(*results, strict=True):
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
 @settings(max_examples=15)

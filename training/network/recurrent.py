@@ -10,7 +10,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import keras
 from keras import ops
+
+from ds2edge.training.network.scan import scan
 
 Tensor = Any
 CLIP = 20.0  # of the clipped rectifier, section 3.1 of the paper
@@ -30,69 +33,56 @@ def gru(
         c = f(x_c + r * h U_c),  h' = z * h + (1 - z) * c
 
     Args:
-        inputs: input terms x of the three gates z, r, c; shape = (batch, time, 3 * units).
+        inputs: input terms x of the three gates z, r, c; shape = (time, batch, 3 * units).
         initial: first hidden state; shape = (batch, units).
         kernel: recurrent matrix U; shape = (units, 3 * units).
         candidate: the function f, "tanh" or "clipped_relu".
         reverse: begin at the last step.
 
-    Returns: hidden states, each at its own step, shape = (batch, time, units).
+    Returns: hidden states, each at its own step, shape = (time, batch, units).
     """
-    return _by_time(_gru_loop(candidate, reverse), inputs, initial, kernel)
+    return _gru_loop(candidate, reverse)(inputs, initial, kernel)
 
 
 def simple(inputs: Tensor, initial: Tensor, kernel: Tensor, reverse: bool = False) -> Tensor:
     """Run the paper's simple recurrence over time: h' = min(max(x + h U, 0), 20).
 
     Args:
-        inputs: input terms x; shape = (batch, time, units).
+        inputs: input terms x; shape = (time, batch, units).
         initial: first hidden state; shape = (batch, units).
         kernel: recurrent matrix U; shape = (units, units).
         reverse: begin at the last step.
 
-    Returns: hidden states, each at its own step, shape = (batch, time, units).
+    Returns: hidden states, each at its own step, shape = (time, batch, units).
     """
-    return _by_time(_simple_loop(reverse), inputs, initial, kernel)
-
-
-def gru_gates(
-    x: Tensor, recurrent: Tensor, candidate: str = "tanh"
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gates of one step: update z, reset r, candidate c, each of shape = (batch, units).
-
-    Args:
-        x: input terms, shape = (batch, 3 * units).
-        recurrent: h U, shape = (batch, 3 * units).
-        candidate: what makes c, as for `gru`.
-    """
-    units = x.shape[-1] // 3
-    gates = ops.sigmoid(x[:, : 2 * units] + recurrent[:, : 2 * units])
-    update, reset = gates[:, :units], gates[:, units:]
-    activation = ops.tanh if candidate == "tanh" else clipped_relu
-    return update, reset, activation(x[:, 2 * units :] + reset * recurrent[:, 2 * units :])
-
-
-def _by_time(loop: Any, inputs: Tensor, initial: Tensor, kernel: Tensor) -> Tensor:
-    by_time = ops.transpose(inputs, (1, 0, 2))
-    return ops.transpose(loop(by_time, initial, kernel), (1, 0, 2))
+    return _simple_loop(reverse)(inputs, initial, kernel)
 
 
 @cache
 def _gru_loop(candidate: str, reverse: bool) -> Any:
-    """The loop of `gru`, time first, with its own gradient."""
+    """The loop of `gru`, with its own gradient."""
 
     @ops.custom_gradient
     def loop(x: Tensor, initial: Tensor, kernel: Tensor) -> Any:
-        def step(hidden: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
-            update, _, new = gru_gates(x_t, _matmul(hidden, kernel), candidate)
-            new = update * (hidden - new) + new
-            return new, new
+        units = kernel.shape[0]
+        activation = ops.tanh if candidate == "tanh" else clipped_relu
 
-        _, states = ops.scan(step, initial, x, reverse=reverse)
+        def step(hidden: Tensor, x_t: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            recurrent = _matmul(hidden, kernel)
+            gates = ops.sigmoid(x_t[:, : 2 * units] + recurrent[:, : 2 * units])
+            to_new = gates[:, units:] * recurrent[:, 2 * units :]
+            new = activation(x_t[:, 2 * units :] + to_new)
+            hidden = gates[:, :units] * (hidden - new) + new
+            return hidden, (hidden, gates, new, recurrent[:, 2 * units :])
+
+        widths = (units, 2 * units, units, units)
+        _, (states, *kept) = scan(step, initial, (x,), widths, reverse)
 
         def gradient(*args: Any, **_: Any) -> tuple[Tensor, ...]:
             upstream = args[-1]  # Keras's backends disagree on what comes before it
-            return _gru_gradient(x, initial, kernel, states, upstream, candidate, reverse)
+            with keras.name_scope("recurrence"):
+                before = _previous(initial, states, reverse)
+                return _gru_gradient(before, kernel, (*kept, upstream), candidate, reverse)
 
         return states, gradient
 
@@ -100,66 +90,53 @@ def _gru_loop(candidate: str, reverse: bool) -> Any:
 
 
 def _gru_gradient(
-    x: Tensor,
-    initial: Tensor,
-    kernel: Tensor,
-    states: Tensor,
-    upstream: Tensor,
-    candidate: str,
-    reverse: bool,
+    before: Tensor, kernel: Tensor, at: tuple[Tensor, ...], candidate: str, reverse: bool
 ) -> tuple[Tensor, ...]:
-    """Gradients of inputs, first state and recurrent matrix."""
+    """Gradients of inputs, first state and recurrent matrix.
+
+    Args:
+        before: the states that the steps began with.
+        at: of every step the gates z and r, the candidate, h U_c and the gradient from above.
+    """
     units = kernel.shape[0]
-    # The gates of all steps at once: cheaper to compute again than to keep.
-    flat = ops.reshape(_previous(initial, states, reverse), (-1, units))
-    recurrent = _matmul(flat, kernel)
-    update, reset, new = gru_gates(ops.reshape(x, (-1, 3 * units)), recurrent, candidate)
-    to_candidate = (1 - update) * (1 - new * new if candidate == "tanh" else _unclipped(new))
-    factors = ops.concatenate(  # d(h U) = factors * d(h'), for the three gates
-        [
-            (flat - new) * update * (1 - update),
-            to_candidate * recurrent[:, 2 * units :] * reset * (1 - reset),
-            to_candidate * reset,
-        ],
-        axis=-1,
-    )
     transposed = ops.transpose(kernel)
 
-    def back(carry: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        total = carry + at[:, 4 * units :]
-        d_recurrent = ops.concatenate([total, total, total], axis=-1) * at[:, : 3 * units]
-        kept = total * at[:, 3 * units : 4 * units]
-        return kept + _matmul(d_recurrent, transposed), total
+    def back(carry: Tensor, *at: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        hidden, gates, new, recurrent, upstream = at
+        total = carry + upstream
+        update, reset = gates[:, :units], gates[:, units:]
+        kept = total * update
+        slope = 1 - new * new if candidate == "tanh" else _unclipped(new)
+        d_new = (total - kept) * slope
+        d_update = kept * (1 - update) * (hidden - new)
+        through = d_new * reset
+        d_reset = through * (1 - reset) * recurrent
+        d_recurrent = ops.concatenate([d_update, d_reset, through], axis=-1)
+        d_input = ops.concatenate([d_update, d_reset, d_new], axis=-1)
+        return kept + _matmul(d_recurrent, transposed), (d_input, d_recurrent)
 
-    by_step = (ops.shape(x)[0], ops.shape(x)[1])
-    # One array, since Keras's TensorFlow scan takes no second one of unknown length.
-    at = ops.concatenate([factors, update, ops.reshape(upstream, (-1, units))], axis=-1)
-    at = ops.reshape(at, (*by_step, 5 * units))
-    d_initial, totals = ops.scan(back, ops.zeros_like(initial), at, reverse=not reverse)
-    totals = ops.reshape(totals, (-1, units))
-    d_recurrent = ops.concatenate([totals, totals, totals], axis=-1) * factors
-    d_inputs = ops.concatenate([d_recurrent[:, : 2 * units], totals * to_candidate], axis=-1)
-    return (
-        ops.reshape(d_inputs, (*by_step, 3 * units)),
-        d_initial,
-        _matmul(ops.transpose(flat), ops.cast(d_recurrent, kernel.dtype)),
+    widths = (3 * units, 3 * units)
+    d_initial, (d_inputs, d_recurrent) = scan(
+        back, ops.zeros_like(before[0]), (before, *at), widths, not reverse
     )
+    return d_inputs, d_initial, _weight_gradient(before, d_recurrent, kernel)
 
 
 @cache
 def _simple_loop(reverse: bool) -> Any:
-    """The loop of `simple`, time first, with its own gradient."""
+    """The loop of `simple`, with its own gradient."""
 
     @ops.custom_gradient
     def loop(x: Tensor, initial: Tensor, kernel: Tensor) -> Any:
-        def step(hidden: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
+        def step(hidden: Tensor, x_t: Tensor) -> tuple[Tensor, tuple[Tensor]]:
             new = clipped_relu(x_t + _matmul(hidden, kernel))
-            return new, new
+            return new, (new,)
 
-        _, states = ops.scan(step, initial, x, reverse=reverse)
+        _, (states,) = scan(step, initial, (x,), (kernel.shape[0],), reverse)
 
         def gradient(*args: Any, **_: Any) -> tuple[Tensor, ...]:
-            return _simple_gradient(initial, kernel, states, args[-1], reverse)
+            with keras.name_scope("recurrence"):
+                return _simple_gradient(initial, kernel, states, args[-1], reverse)
 
         return states, gradient
 
@@ -170,18 +147,24 @@ def _simple_gradient(
     initial: Tensor, kernel: Tensor, states: Tensor, upstream: Tensor, reverse: bool
 ) -> tuple[Tensor, ...]:
     """Gradients of inputs, first state and recurrent matrix."""
-    units = kernel.shape[0]
     transposed = ops.transpose(kernel)
 
-    def back(carry: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        total = (carry + at[:, units:]) * at[:, :units]
-        return _matmul(total, transposed), total
+    def back(carry: Tensor, state: Tensor, above: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+        total = (carry + above) * _unclipped(state)
+        return _matmul(total, transposed), (total,)
 
-    at = ops.concatenate([_unclipped(states), upstream], axis=-1)
-    d_initial, d_inputs = ops.scan(back, ops.zeros_like(initial), at, reverse=not reverse)
-    flat = ops.reshape(_previous(initial, states, reverse), (-1, units))
-    d_recurrent = ops.cast(ops.reshape(d_inputs, (-1, units)), kernel.dtype)
-    return d_inputs, d_initial, _matmul(ops.transpose(flat), d_recurrent)
+    d_initial, (d_inputs,) = scan(
+        back, ops.zeros_like(initial), (states, upstream), (kernel.shape[0],), not reverse
+    )
+    before = _previous(initial, states, reverse)
+    return d_inputs, d_initial, _weight_gradient(before, d_inputs, kernel)
+
+
+def _weight_gradient(before: Tensor, d_recurrent: Tensor, kernel: Tensor) -> Tensor:
+    """Of the recurrent matrix, all steps in one product."""
+    flat = ops.reshape(before, (-1, kernel.shape[0]))
+    d_recurrent = ops.cast(ops.reshape(d_recurrent, (-1, kernel.shape[1])), kernel.dtype)
+    return _matmul(ops.transpose(flat), d_recurrent)
 
 
 def _previous(initial: Tensor, states: Tensor, reverse: bool) -> Tensor:
