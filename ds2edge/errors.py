@@ -40,5 +40,9 @@ class DataError(Ds2edgeError):
     """A training manifest or checkpoint that is missing, malformed or does not fit."""
 
 
+class WorkerError(Ds2edgeError):
+    """One of several training workers is gone, unreachable, or at odds with the others."""
+
+
 class MissingExtraError(Ds2edgeError):
     """A command needs packages of an extra that is not installed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -16,14 +17,23 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from tiny_training import records, write_corpus
 
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
-from ds2edge.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint, save_checkpoint
 from ds2edge.training.checkpoint import variables as values_of
-from ds2edge.training.config import Convolution, ModelConfig, TrainConfig, load_config
-from ds2edge.training.data.batches import pad
+from ds2edge.training.config import (
+    Convolution,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    load_config,
+)
+from ds2edge.training.data.batches import Batch, pad
 from ds2edge.training.network.model import AcousticModel, build_model, output_lengths
+from ds2edge.training.optimizer import build_optimizer
+from ds2edge.training.step import build_stepper
 
 Array = np.ndarray[Any, Any]
 
@@ -194,6 +204,25 @@ def logits(model: AcousticModel, frames: list[Array], training: bool = False) ->
     return found
 
 
+STEPS = OptimizerConfig(
+    kind="nesterov", momentum=0.9, learning_rate=0.1, warm_up=0, averaging=0.5, precision="float32"
+)
+TINY = """
+[model]
+convolutions = [{ channels = 2, time = 3, time_stride = 3, frequency_stride = 8 }]
+layers = 1
+units = 4
+look_ahead = 1
+[data]
+train = [{ folder = "speech" }]
+dev = [{ folder = "speech" }]
+speeds = [1.0]
+batch_size = 2
+[optimizer]
+epochs = 2
+warm_up = 0
+precision = "float32"
+"""
 SMALL = ModelConfig(STRIDES[3], layers=2, units=6, look_ahead=2, dropout=0.0)
 GATED = replace(SMALL, candidate="clipped_relu", norm="input", convolutions=STRIDES[4])
 KINDS = {
@@ -294,18 +323,30 @@ def test_bad_models_are_named(tmp_path: Path, text: str, named: str) -> None:
 
 def test_the_same_weights_compute_the_same_on_jax(tmp_path: Path) -> None:
     batch = pad(recordings(50, 31, 9), [[3, 4, 4, 2], [5], []])
-    np.savez(tmp_path / "batch.npz", **asdict(batch))
+    arrays = {name: value for name, value in asdict(batch).items() if value is not None}
+    np.savez(tmp_path / "batch.npz", **arrays)
+    write_corpus(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
     inputs = {"features": batch.features, "frames": batch.frames}
     tokens = {"tokens": batch.tokens, "lengths": batch.lengths}
     models = {kind: alive(KINDS[kind]) for kind in ("deployed", "research", "gated")}
     for kind, model in models.items():
-        config = TrainConfig(kind, features=FEATURES, model=model.config)
+        config = TrainConfig(kind, features=FEATURES, model=model.config, optimizer=STEPS)
         save_checkpoint(tmp_path / f"{kind}.checkpoint", Checkpoint(config, values_of(model)))
     # Keras has one backend for the life of a process.
     program = Path(__file__).with_name("on_jax.py")
     command = [sys.executable, "-P", str(program), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "DS2EDGE_CACHE": str(tmp_path / "cache")}
+    # As where there is no TensorFlow.
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(name='tensorflow')")
+    given = os.environ.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *([given] if given else [])])
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    assert "several workers need Keras's backend tensorflow, got jax" in done.stderr
+    assert len(records(tmp_path / "whole" / "steps.jsonl")) == 4
+    for name in ("steps.jsonl", "history.jsonl"):
+        assert records(tmp_path / "parts" / name) == records(tmp_path / "whole" / name)
     for kind, model in models.items():
         found = dict(np.load(tmp_path / f"{kind}.npz"))
         log_probs = ops.convert_to_numpy(ops.log_softmax(model(inputs)))
@@ -323,3 +364,23 @@ def test_the_same_weights_compute_the_same_on_jax(tmp_path: Path) -> None:
             sorted(back.items()), sorted(original.items()), strict=True
         ):
             np.testing.assert_array_equal(one, other)
+        assign(model, original)  # what was computed since then changed its running averages
+        same_update(model, batch, found)
+
+
+def same_update(model: AcousticModel, batch: Batch, found: dict[str, Array]) -> None:
+    """An update, and the weights after it, are those of the other backend."""
+    before = list(values_of(model).values())
+    optimizer = build_optimizer(STEPS, [2])
+    optimizer.build(model.trainable_variables)
+    step = build_stepper(model, optimizer, STEPS.clip_norm)
+    did = step([batch])
+    for name, value in asdict(did).items():
+        assert float(found[f"update_{name}"]) == pytest.approx(value, rel=1e-3), name
+    changed = 0
+    for i, ((name, value), old) in enumerate(zip(values_of(model).items(), before, strict=True)):
+        np.testing.assert_allclose(
+            found[f"after{i:03d}"], value, rtol=1e-3, atol=1e-4, err_msg=name
+        )
+        changed += not np.allclose(value, old, rtol=1e-3, atol=1e-4)
+    assert changed > len(before) / 2

@@ -66,6 +66,17 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Wait until no other process has a folder in this way, then have it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the new name last, too."""
     handle = os.open(folder, os.O_RDONLY)

@@ -94,6 +94,34 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
+class Unlogged(RunLog):
+    """Of a worker that is not the chief: nothing is written."""
+
+    def __init__(self) -> None:
+        self.steps: list[Record] = []
+
+    def step(self, record: Record) -> None:
+        """Nothing."""
+
+    def epoch(self, record: Record) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def warnings_on_terminal() -> Iterator[None]:
+    """Say on standard error what ds2edge warns of, and write nothing."""
+    logger, terminal = logging.getLogger("ds2edge"), _Terminal()
+    terminal.setLevel(logging.WARNING)
+    logger.addHandler(terminal)
+    try:
+        yield
+    finally:
+        logger.removeHandler(terminal)
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Say on standard error what ds2edge logs, and append it to a file in full."""

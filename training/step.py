@@ -1,7 +1,8 @@
 """One update of the weights, compiled: loss, gradient, clipping, optimiser.
 
 An update is made of one batch or of several whose gradients are summed as if they were one. Batch
-norm is the exception: each batch is normalised by its own statistics.
+norm is the exception: each batch is normalised by its own statistics. Where several workers train,
+each has a part of every batch, and batch norm that of all of them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ds2edge.training.data.batches import Batch
+from ds2edge.training.workers import ALONE, Workers
 
 Tensor = Any
 
@@ -36,12 +39,18 @@ def inputs(batch: Batch) -> dict[str, Any]:
 
 
 def targets(batch: Batch) -> dict[str, Any]:
-    """What `AcousticModel.compute_loss` takes."""
-    return {"tokens": batch.tokens, "lengths": batch.lengths}
+    """What `compute_loss` of `AcousticModel` takes, or with a teacher that of `Distillation`."""
+    found: dict[str, Any] = {"tokens": batch.tokens, "lengths": batch.lengths}
+    if batch.teacher is not None:
+        found |= {"teacher": batch.teacher, "labelled": batch.labelled}
+    return found
 
 
 def build_stepper(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    clip_norm: float,
+    workers: Workers = ALONE,
 ) -> Stepper:
     """A function that makes one update of `model` from one or more batches.
 
@@ -49,24 +58,22 @@ def build_stepper(
         model: `compute_loss` is the mean over `Batch.weight`.
         optimizer: built.
         clip_norm: longest gradient.
+        workers: that each make the same update, of their parts of the batches; `join` was called.
     """
     build = _tensorflow if keras.backend.backend() == "tensorflow" else _jax
-    gradient, apply, whole = build(model, optimizer, clip_norm)
+    gradient, apply, whole = build(model, optimizer, clip_norm, workers)
 
     def step(batches: Sequence[Batch]) -> Update:
+        total = sum(batch.weight + batch.others for batch in batches)
+        shares = [np.float32(batch.weight / total) for batch in batches]
         if len(batches) == 1:
-            return _numbers(whole(inputs(batches[0]), targets(batches[0])))
-        total = sum(batch.weight for batch in batches)
+            return _numbers(whole(inputs(batches[0]), targets(batches[0]), shares[0]))
         loss, gradients = 0.0, None
-        for batch in batches:
-            share = batch.weight / total
-            batch_loss, more = gradient(inputs(batch), targets(batch))
-            loss += share * float(batch_loss)
-            scaled = [share * g for g in more]
-            gradients = (
-                [a + b for a, b in zip(gradients, scaled, strict=True)] if gradients else scaled
-            )
-        return _numbers((loss, *apply(gradients)))
+        for batch, share in zip(batches, shares, strict=True):
+            batch_loss, more = gradient(inputs(batch), targets(batch), share)
+            loss += batch_loss
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)] if gradients else more
+        return _numbers(apply(loss, gradients))
 
     return step
 
@@ -82,35 +89,39 @@ def _numbers(found: tuple[Tensor, Tensor, Tensor]) -> Update:
     return Update(*(float(ops.convert_to_numpy(value)) for value in found))
 
 
-def _tensorflow(model: Any, optimizer: Any, clip_norm: float) -> tuple[Any, Any, Any]:
+def _tensorflow(
+    model: Any, optimizer: Any, clip_norm: float, workers: Workers
+) -> tuple[Any, Any, Any]:
     import tensorflow as tf
 
-    def gradient(x: Any, y: Any) -> tuple[Tensor, list[Tensor]]:
+    def gradient(x: Any, y: Any, share: Any) -> tuple[Tensor, list[Tensor]]:
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(x, y, model(x, training=True))
+            loss = share * model.compute_loss(x, y, model(x, training=True))
         return loss, tape.gradient(loss, model.trainable_variables)
 
-    def apply(gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
-        clipped, norm = clip(gradients, clip_norm)
-        rate = tf.identity(optimizer.learning_rate)
-        optimizer.apply(clipped, model.trainable_variables)
-        return norm, rate
+    def apply(loss: Tensor, gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        loss, *gradients = workers.total([loss, *gradients])
+        with keras.name_scope("optimiser"):  # what `ds2edge.training.trace` knows it by
+            clipped, norm = clip(gradients, clip_norm)
+            rate = tf.identity(optimizer.learning_rate)
+            optimizer.apply(clipped, model.trainable_variables)
+        return loss, norm, rate
 
-    def whole(x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor]:
-        loss, gradients = gradient(x, y)
-        return (loss, *apply(gradients))
+    def whole(x: Any, y: Any, share: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return apply(*gradient(x, y, share))
 
     def for_any_length(function: Any) -> Any:
         """Compiled at the first batch, for all: only their first two axes differ."""
         graph: list[Any] = []
 
-        def call(x: dict[str, Any], y: dict[str, Any]) -> Any:
+        def call(x: dict[str, Any], y: dict[str, Any], share: Any) -> Any:
             if not graph:
                 signature = [
                     {name: _spec(value) for name, value in part.items()} for part in (x, y)
                 ]
+                signature.append(tf.TensorSpec([], tf.float32))
                 graph.append(tf.function(function, signature, autograph=False))
-            return graph[0](x, y)
+            return graph[0](x, y, share)
 
         return call
 
@@ -120,41 +131,40 @@ def _tensorflow(model: Any, optimizer: Any, clip_norm: float) -> tuple[Any, Any,
     return for_any_length(gradient), tf.function(apply, autograph=False), for_any_length(whole)
 
 
-def _jax(model: Any, optimizer: Any, clip_norm: float) -> tuple[Any, Any, Any]:
+def _jax(model: Any, optimizer: Any, clip_norm: float, _: Workers) -> tuple[Any, Any, Any]:
     import jax
 
-    def loss(trainable: Any, other: Any, x: Any, y: Any) -> tuple[Tensor, Any]:
+    def loss(trainable: Any, other: Any, x: Any, y: Any, share: Any) -> tuple[Tensor, Any]:
         logits, other = model.stateless_call(trainable, other, x, training=True)
-        return model.compute_loss(x, y, logits), other
+        return share * model.compute_loss(x, y, logits), other
 
     @jax.jit
-    def compute(trainable: Any, other: Any, x: Any, y: Any) -> Any:
-        return jax.value_and_grad(loss, has_aux=True)(trainable, other, x, y)
+    def compute(trainable: Any, other: Any, x: Any, y: Any, share: Any) -> Any:
+        return jax.value_and_grad(loss, has_aux=True)(trainable, other, x, y, share)
 
     @jax.jit
     def update(gradients: Any, trainable: Any, state: Any) -> Any:
         clipped, norm = clip(gradients, clip_norm)
         return norm, optimizer.stateless_apply(state, clipped, trainable)
 
-    def gradient(x: Any, y: Any) -> tuple[Tensor, list[Tensor]]:
+    def gradient(x: Any, y: Any, share: Any) -> tuple[Tensor, list[Tensor]]:
         (found, other), gradients = compute(
-            _values(model.trainable_variables), _values(model.non_trainable_variables), x, y
+            _values(model.trainable_variables), _values(model.non_trainable_variables), x, y, share
         )
         _assign(model.non_trainable_variables, other)
         return found, gradients
 
-    def apply(gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def apply(loss: Tensor, gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         rate = optimizer.learning_rate
         norm, (trainable, state) = update(
             gradients, _values(model.trainable_variables), _values(optimizer.variables)
         )
         _assign(model.trainable_variables, trainable)
         _assign(optimizer.variables, state)
-        return norm, rate
+        return loss, norm, rate
 
-    def whole(x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor]:
-        found, gradients = gradient(x, y)
-        return (found, *apply(gradients))
+    def whole(x: Any, y: Any, share: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return apply(*gradient(x, y, share))
 
     return gradient, apply, whole
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
-from ds2edge.text import TokenSet, normalise
+from ds2edge.text import TokenSet, normalise, unaccented
 from ds2edge.training.config import Corpus
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.feature_cache import Change, cached_features, unreadable
@@ -33,6 +33,7 @@ class Corpora:
     utterances: list[Utterance]
     repeats: npt.NDArray[np.int64]  # how often each is to be seen, shape = (utterances,)
     left_out: LeftOut
+    unlabelled: frozenset[int] = frozenset()  # those whose text is not used
 
 
 def read_corpora(
@@ -41,7 +42,7 @@ def read_corpora(
     """Read the manifests of a split and leave out what they alone rule out.
 
     In a corpus without any text, as one of noise, silence is what there is to learn; elsewhere an
-    empty text is an omission.
+    empty text is an omission. Of an unlabelled corpus the text does not count.
 
     Args:
         longest: seconds.
@@ -55,17 +56,27 @@ def read_corpora(
     given: list[Utterance] = []
     used: list[Utterance] = []
     repeats: list[int] = []
+    unlabelled: set[int] = set()
     left_out = LeftOut()
     for corpus in corpora:
         of = corpus.split or split
         refuse_test_split(of, "training")
-        manifest = read_manifest(root / corpus.folder / "manifest.tsv", of)
+        manifest = read_manifest(manifest_path(root / corpus.folder), of)
+        if corpus.unlabelled:
+            manifest = [replace(utterance, text="") for utterance in manifest]
         wordless = not any(utterance.text.strip() for utterance in manifest)
         kept = [u for u in manifest if _usable(u, longest, token_set, wordless, left_out)]
+        if corpus.unlabelled:
+            unlabelled |= set(range(len(used), len(used) + len(kept)))
         given, used = given + manifest, used + kept
         repeats += [corpus.repeat] * len(kept)
     left_out.check(given, used)
-    return Corpora(split, used, np.array(repeats), left_out)
+    return Corpora(split, used, np.array(repeats), left_out, frozenset(unlabelled))
+
+
+def manifest_path(folder: Path) -> Path:
+    """Of a corpus, which is a folder, or a manifest of another name."""
+    return folder if folder.is_file() else folder / "manifest.tsv"
 
 
 def load_recordings(
@@ -112,20 +123,21 @@ def load_recordings(
             keep[i] = True
     left_out.report(corpora.split, total)
     left_out.check(utterances, [utterances[i] for i in np.flatnonzero(keep)])
-    return Recordings(list(utterances), tokens, caches, np.where(keep, corpora.repeats, 0))
+    repeats = np.where(keep, corpora.repeats, 0)
+    return Recordings(list(utterances), tokens, caches, repeats, corpora.unlabelled)
 
 
 def unknown_characters(text: str, token_set: TokenSet) -> list[str]:
     """Letters and digits that `normalise` would drop; what is neither is not spoken."""
     known = {token for token in token_set.tokens[1:] if len(token) == 1}
-    characters = unicodedata.normalize("NFKD", text).lower()
+    characters = unaccented(text, token_set)
     return [c for c in characters if unicodedata.category(c)[0] in "LN" and c not in known]
 
 
 def _usable(
     utterance: Utterance, longest: float, token_set: TokenSet, wordless: bool, left_out: LeftOut
 ) -> bool:
-    if not os.path.isfile(utterance.path):
+    if not os.path.isfile(utterance.file):
         left_out.add(utterance, "without a file")
     elif utterance.seconds > longest:
         left_out.add(utterance, f"longer than {longest:g} s", f"{utterance.seconds:.2f} s")

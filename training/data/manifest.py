@@ -11,6 +11,7 @@ from typing import Any
 from ds2edge.errors import DataError
 
 COLUMNS = ("path", "seconds", "text", "speaker", "split")
+SHARD_COLUMNS = ("shard", "record")  # where a recording is no file of its own
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,27 @@ class Utterance:
     split: str
     manifest: Path | None = None  # that names it
     line: int = 0  # of the manifest
+    shard: Path | None = None  # the file that has it, if `path` is only its name
+    record: int = 0  # number in the shard
+
+    @property
+    def file(self) -> Path:
+        """What has the recording."""
+        return self.shard or self.path
 
     @property
     def where(self) -> str:
         """What to call it in a message."""
+        if self.shard:
+            return f"{self.shard}, record {self.record}"
         return f"{self.manifest}, line {self.line}" if self.manifest else str(self.path)
 
 
 def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]:
     """Read a tab-separated manifest with the columns path, seconds, text, speaker, split.
 
-    Paths are relative to the manifest's folder. With `split`, only that split is returned.
+    Paths are relative to the manifest's folder; a manifest of shards has two columns more. With
+    `split`, only that split is returned.
 
     Raises:
         DataError: no such file, a missing column, a row of other columns or with a bad value, or no
@@ -76,4 +87,13 @@ def _utterance(manifest: Path, line: int, row: dict[str, Any]) -> Utterance:
     if not row["path"]:
         raise DataError(f"{manifest}, line {line}: no path")
     path = manifest.parent / row["path"]
-    return Utterance(path, seconds, row["text"], row["speaker"], row["split"], manifest, line)
+    values = (path, seconds, row["text"], row["speaker"], row["split"], manifest, line)
+    if "shard" not in row:
+        return Utterance(*values)
+    number = row.get("record") or ""
+    if not row["shard"] or not number.isdecimal():
+        raise DataError(
+            f"{manifest}, line {line}: shard {row['shard']!r} and record {number!r}, needed a file "
+            "and a number; run `ds2edge data shard` again"
+        )
+    return Utterance(*values, manifest.parent / row["shard"], int(number))
