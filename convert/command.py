@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ds2edge.arguments import CommandParser
-from ds2edge.bundle import MANIFEST, Bundle
+from ds2edge.bundle import MANIFEST, Bundle, load_bundle
 from ds2edge.convert.card import parity_table
 from ds2edge.convert.converter import convert
 from ds2edge.decoder import SearchOptions
@@ -18,7 +19,7 @@ from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
 from ds2edge.training.evaluation.outputs import file_digest
 from ds2edge.training.evaluation.recognised import ModelFacts
-from ds2edge.training.language_model import open_language_model
+from ds2edge.training.language_model import language_model_of, open_language_model
 
 EPILOG = """examples:
   ds2edge convert runs/en-small/best.npz -o my-bundle
@@ -28,6 +29,8 @@ EPILOG = """examples:
       decoder weights tuned on split dev; error rates and parity measured on split test
   ds2edge convert best.npz -o en --language-model lm-en --dev dev.tsv --prior-weight 0.4
       the label prior's weight as `ds2edge tune` found it
+  ds2edge convert runs/en-mine/best.npz -o mine --like en
+      a model that was fine-tuned, with the language model and decoder of the one that it was
 """
 
 
@@ -43,19 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="of the bundle [name of --out]")
     parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
     parser.add_argument(
-        "--beam", type=int, default=SearchOptions().beam, help="hypotheses kept [%(default)s]"
+        "--like", metavar="BUNDLE", help="whose language model, decoder and delay to take over"
     )
+    defaults = SearchOptions()
+    parser.add_argument("--beam", type=int, help=f"hypotheses kept [{defaults.beam}]")
     parser.add_argument(
         "--max-ambiguity",
         type=int,
-        default=SearchOptions().max_ambiguity,
-        help="outputs after which what is not certain is committed to the best [%(default)s]",
+        help="outputs after which what is not certain is committed to the best "
+        f"[{defaults.max_ambiguity}]",
     )
     parser.add_argument(
         "--delay",
         type=float,
-        default=0.0,
-        help="seconds from a sound to the output that tells it, as benchmarks/times.py measures it",
+        help="seconds from a sound to the output that tells it, as benchmarks/times.py measures it "
+        "[0]",
     )
     parser.add_argument(
         "--prior-weight",
@@ -74,14 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command = command.replace(str(Path.home()), "~")  # the card goes to other people
     test = read_sources([given.test], "test") if given.test else []
+    like = load_bundle(given.like) if given.like else None
+    changes = {k: v for k in ("beam", "max_ambiguity") if (v := getattr(given, k)) is not None}
+    language_model = language_model_of(like) if like else None
+    if given.language_model:
+        language_model = open_language_model(given.language_model)
+    delay = like.manifest.delay if like else 0.0
     bundle = convert(
         load_checkpoint(given.checkpoint),
         given.out,
         name=given.name or given.out.stem,
-        language_model=open_language_model(given.language_model) if given.language_model else None,
-        search=SearchOptions(beam=given.beam, max_ambiguity=given.max_ambiguity),
+        language_model=language_model,
+        search=replace(like.manifest.decoder if like else defaults, **changes),
         prior_weight=given.prior_weight,
-        delay=given.delay,
+        delay=delay if given.delay is None else given.delay,
+        confidence=like.manifest.confidence if like else {},
         dev=read_manifest(given.dev, "dev") if given.dev else [],
         test=[source.utterance for source in test],
         notes=_read_text(given.notes) if given.notes else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ def convert(
     search: SearchOptions | None = None,
     prior_weight: float = 0.0,
     delay: float = 0.0,
+    confidence: Mapping[str, Confidence] | None = None,
     dev: Sequence[Utterance] = (),
     test: Sequence[Utterance] = (),
     notes: str = "",
@@ -77,6 +78,7 @@ def convert(
 
     Args:
         prior_weight: of the label prior over `dev`, divided out by the bias of the output layer.
+        confidence: as it was fitted for a model like this one; `dev` fits it anew.
 
     Raises:
         ConfigError: the label prior has no recordings to be measured on.
@@ -96,11 +98,11 @@ def convert(
     parity = compare(model, converted, [probe])
     accuracy: dict[str, Any] = {}
     decoder = _decoder(tokens, language_model, search or SearchOptions())
-    confidence: dict[str, Confidence] = {}
+    fitted = dict(confidence or {})
     if dev:
         blocks = _int8_log_probs(converted, config.features, dev)
         decoder = tuned_decoder(decoder, dev, blocks)
-        confidence = _fit_confidence(decoder, dev, blocks)
+        fitted = _fit_confidence(decoder, dev, blocks)
     if test:
         parity, accuracy = measure(model, converted, config.features, decoder, test)
     manifest = Manifest(
@@ -110,7 +112,7 @@ def convert(
         grid=converted.grid,
         decoder=decoder.options,
         delay=delay,
-        confidence=confidence,
+        confidence=fitted,
         licence=licence,
         language_model=language_model.description if language_model else {},
         training={**_training(checkpoint), "prior_weight": prior_weight},

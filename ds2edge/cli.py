@@ -19,6 +19,9 @@ from ds2edge.errors import Ds2edgeError, MissingExtraError
 TRAINING, CONVERSION = "ds2edge.training", "ds2edge.convert"
 EXTRA_COMMANDS = {
     "train": (f"{TRAINING}.train:main", "train an acoustic model"),
+    "distill": (f"{TRAINING}.distill:main", "train a model that learns from another one"),
+    "finetune": (f"{CONVERSION}.finetune:main", "adapt a model to recordings of your own"),
+    "data": (f"{TRAINING}.data.command:main", "prepare recordings to train on"),
     "evaluate": (f"{TRAINING}.evaluation.evaluate:main", "measure word and character error rates"),
     "compare": (
         f"{TRAINING}.evaluation.compare:main",

@@ -90,6 +90,12 @@ class TokenSet:
         return max(map(len, self._index))
 
     @cached_property
+    def _accented(self) -> frozenset[str]:
+        """Tokens of one character that `normalise` would otherwise take apart."""
+        single = [token for token in self._index if len(token) == 1]
+        return frozenset(token for token in single if _unaccented(token) != token)
+
+    @cached_property
     def _others(self) -> re.Pattern[str]:
         """Characters that no token of one character stands for."""
         known = "".join(re.escape(token) for token in self._index if len(token) == 1)
@@ -126,17 +132,45 @@ def mandarin_characters() -> TokenSet:
     return TokenSet((BLANK_TOKEN, *_LETTERS, *filter(None, hanzi)))
 
 
+def with_tokens(tokens: TokenSet, characters: Iterable[str]) -> TokenSet:
+    """A set with characters more, as of another language or digits.
+
+    Raises:
+        TextError: one is no letter in lower case nor digit, or is there already.
+    """
+    characters = [unicodedata.normalize("NFC", character) for character in characters]
+    for character in characters:
+        if len(character) != 1 or not character.isalnum() or character != character.lower():
+            raise TextError(
+                f"a token more must be one letter in lower case or one digit, got {character!r}"
+            )
+    return TokenSet((*tokens.tokens, *characters))
+
+
+def unaccented(text: str, tokens: TokenSet) -> str:
+    """Lower case and no accents, but for the characters that the token set has with theirs."""
+    if own := tokens._accented:
+        text = unicodedata.normalize("NFC", text).lower()
+        return "".join(c if c in own else _unaccented(c) for c in text)
+    return _unaccented(text)
+
+
 def normalise(text: str, tokens: TokenSet) -> str:
     """Spell `text` with the token set: lower case, no accents, punctuation as spaces.
 
-    Characters without a counterpart in the set become word boundaries; digits are not
-    spelled out. A set without a space has no word boundaries: what is left is joined.
+    Accents stay where the token set has them. Characters without a counterpart in the set become
+    word boundaries; digits are not spelled out. A set without a space has no word boundaries: what
+    is left is joined.
     """
-    text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).lower()
-    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = unaccented(text.translate(_APOSTROPHES), tokens)
     words = tokens._others.sub(" ", text).split()
     between = " " if tokens.space is not None else ""
     return between.join(word for word in words if word.strip("'"))
+
+
+def _unaccented(text: str) -> str:
+    text = unicodedata.normalize("NFKD", text).lower()
+    return "".join(c for c in text if not unicodedata.combining(c))
 
 
 def spoken(phrase: str) -> str:

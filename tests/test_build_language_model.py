@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import math
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ import pytest
 from ds2edge.cli import main as cli
 from ds2edge.decoder import Decoder
 from ds2edge.errors import DataError
-from ds2edge.text import english_characters
-from ds2edge.training.language_model import open_language_model, read_sentences
+from ds2edge.text import english_characters, with_tokens
+from ds2edge.training.language_model import (
+    LanguageModel,
+    open_language_model,
+    read_sentences,
+)
 
 TOOLS = Path(__file__).parents[1] / "build" / "tools"
 SENTENCES = ["The cat sat on the mat.", "A cat -- the cat! -- ran.", "", "The dog sat."]
@@ -78,3 +83,60 @@ def test_text_without_words_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text("\n12 34\n")
     assert cli(["lm", str(path), "-o", str(tmp_path / "lm"), "--tools", str(TOOLS)]) == 2
     assert "no words" in capsys.readouterr().err
+
+
+HARBOUR = [
+    f"the {ship} moored at quay {n}" for ship in ("trawler", "pilot") for n in ("one", "two")
+]
+
+
+def perplexity(made: LanguageModel, sentences: list[str]) -> float:
+    from ds2edge._native import LanguageModel as Native
+
+    model = Native(str(made.binary))
+    words = [sentence.split() for sentence in sentences]
+    return math.exp(-sum(map(model.score, words)) / sum(len(w) + 1 for w in words))
+
+
+@pytest.mark.system
+def test_a_model_is_adapted_to_text_without_any_audio(tmp_path: Path) -> None:
+    base, own = tmp_path / "base.txt", tmp_path / "own.txt"
+    base.write_text("\n".join(SENTENCES * 20 + ["the one dog sat at two mats"] * 20))
+    own.write_text("\n".join(HARBOUR[:3] * 4))
+    options = ["--words", "8", "--order", "3", "--prune", "0", "--tools", str(TOOLS)]
+    plain, adapted = tmp_path / "plain", tmp_path / "adapted"
+    assert cli(["lm", str(base), "-o", str(plain), *options]) == 0
+    assert cli(["lm", str(base), "--adapt", str(own), "-o", str(adapted), *options]) == 0
+    before, after = open_language_model(plain), open_language_model(adapted)
+    assert "trawler" not in before.lexicon.read_text().split()
+    assert {"trawler", "pilot", "moored", "quay", "cat"} <= set(after.lexicon.read_text().split())
+    assert perplexity(after, HARBOUR[3:]) < 0.5 * perplexity(before, HARBOUR[3:])
+    assert perplexity(after, ["the cat sat"]) < 2 * perplexity(before, ["the cat sat"])
+    assert after.description["adapted"] == {
+        "texts": ["own.txt"],
+        "weight": 0.2,
+        "text_words": 12 * 6,
+    }
+    words = after.lexicon.read_text().split()
+    Decoder(english_characters(), words=words, language_model=after.binary)
+
+
+@pytest.mark.system
+def test_a_token_more_is_in_the_lexicon(tmp_path: Path) -> None:
+    text = tmp_path / "menu.txt"
+    text.write_text("Café CAFE\u0301 naïve\n" * 3)
+    command = ["lm", str(text), "-o", str(tmp_path / "lm"), "--tools", str(TOOLS), "--token", "é"]
+    assert cli(command) == 0
+    made = open_language_model(tmp_path / "lm")
+    assert made.lexicon.read_text().split() == ["café", "naive"]
+    assert made.description["tokens"] == with_tokens(english_characters(), ["é"]).digest
+
+
+@pytest.mark.parametrize("weight", ["0", "1", "-1", "nan"])
+def test_a_weight_is_between_0_and_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], weight: str
+) -> None:
+    text = str(write_text(tmp_path)[0])
+    assert cli(["lm", text, "--adapt", text, f"--weight={weight}", "-o", str(tmp_path / "lm")]) == 2
+    assert "--weight needs a number between 0 and 1" in capsys.readouterr().err
+    assert not (tmp_path / "lm").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_training import InterruptAt, lively, records, tiny_config, write_corpus
+from tiny_training import same_checkpoints as same
 
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.training import loop
@@ -42,19 +43,6 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     train(prepare(LIVELY, corpus, folder))
     return folder
-
-
-def same(a: Path, b: Path) -> bool:
-    """Whether two checkpoints have the same weights and the same state of training."""
-    one, other = load_checkpoint(a), load_checkpoint(b)
-    # Keras numbers some names anew in every model.
-    return all(
-        len(values) == len(others) and all(map(np.array_equal, values, others))
-        for values, others in (
-            ([*one.weights.values()], [*other.weights.values()]),
-            ([*one.training.values()], [*other.training.values()]),
-        )
-    )
 
 
 def test_training_learns(corpus: Path, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 from conftest import RECORDINGS
 
 from ds2edge.audio_file import read_audio
 from ds2edge.commands.interrupt import Interrupt
+from ds2edge.training.checkpoint import load_checkpoint
 from ds2edge.training.config import (
     AugmentConfig,
     Convolution,
@@ -55,6 +57,15 @@ def lively(config: TrainConfig) -> TrainConfig:
     )
 
 
+def hurried(config: TrainConfig, times: int = 10) -> TrainConfig:
+    """As many updates in fewer epochs, which are dearer than the updates in them."""
+    corpora = tuple(replace(c, repeat=times * c.repeat) for c in config.data.train)
+    seen = 4 * config.data.train[0].repeat  # in each of the batches
+    data = replace(config.data, train=corpora, batch_size=seen, sorta_grad=False)
+    epochs = config.optimizer.epochs // times
+    return replace(config, data=data, optimizer=replace(config.optimizer, epochs=epochs))
+
+
 class InterruptAt(Interrupt):
     """Ctrl-C that is found when it is asked for the n-th time."""
 
@@ -84,3 +95,16 @@ def records(path: Path) -> list[dict[str, Any]]:
     """Of a .jsonl file, without how long things took."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def same_checkpoints(a: Path, b: Path) -> bool:
+    """Whether two checkpoints have the same weights and the same state of training."""
+    one, other = load_checkpoint(a), load_checkpoint(b)
+    # Keras numbers some names anew in every model.
+    return all(
+        len(values) == len(others) and all(map(np.array_equal, values, others))
+        for values, others in (
+            ([*one.weights.values()], [*other.weights.values()]),
+            ([*one.training.values()], [*other.training.values()]),
+        )
+    )

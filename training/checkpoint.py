@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
     return Checkpoint(config, group("weights/"), group("training/"), progress)
+
+
+def weights_digest(checkpoint: Checkpoint) -> str:
+    """Short hash of a model: its configuration and weights, whatever they are called."""
+    config = checkpoint.config
+    digest = hashlib.sha256(json.dumps([asdict(config.model), config.features.as_dict()]).encode())
+    for _, value in sorted(checkpoint.weights.items()):
+        if np.issubdtype(value.dtype, np.floating):  # not the state of dropout
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def variables(owner: Any) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import from_dict
 
+CONFIGS = Path(__file__).with_name("configs")
+
 
 def _at_least(lowest: float, owner: object, *names: str) -> None:
     for name in names:
@@ -64,6 +66,7 @@ class ModelConfig:
     tokens: Literal["english_characters", "english_bigrams", "mandarin_characters"] = (
         "english_characters"
     )
+    extra_tokens: tuple[str, ...] = ()  # single characters that it has besides, see `finetune`
 
     def __post_init__(self) -> None:
         _at_least(1, self, "layers", "units")
@@ -98,6 +101,7 @@ class Corpus:
     folder: str
     repeat: int = 1  # how often an epoch sees each recording
     split: str = ""  # of the manifest's; empty: the one that it is listed for, train or dev
+    unlabelled: bool = False  # only a teacher tells what is said; the text is not used
 
     def __post_init__(self) -> None:
         _at_least(1, self, "repeat")
@@ -157,6 +161,24 @@ class AuxiliaryConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """What a student learns from its teacher, beside the texts: see `ds2edge distill`."""
+
+    weight: float = 0.5  # of the teacher's posteriors in the loss; CTC has the rest
+    temperature: float = 1.0  # above 1, both are flattened: unlikely tokens count for more
+    shift: int = 4  # output steps by which the student says later what the teacher says
+    teacher: str = ""  # digest of its weights, which the command fills in; empty: no teacher
+
+    def __post_init__(self) -> None:
+        _at_least(0, self, "shift")
+        if not 0 <= self.weight <= 1 or not 0 < self.temperature < float("inf"):
+            raise ConfigError(
+                "distill needs a weight from 0 to 1 and a temperature above 0; "
+                f"got {self.weight} and {self.temperature}"
+            )
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """How the weights are found; as it stands, for a modern run.
 
@@ -201,6 +223,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
@@ -222,18 +245,32 @@ class TrainConfig:
 
 
 def load_config(path: str | Path) -> TrainConfig:
-    """Read a configuration.
+    """Read a configuration: a file, or one of those that come with ds2edge, by its name.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key, or a value of a wrong type.
     """
+    path = _shipped(path) or path
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
+        names = ", ".join(sorted(shipped.stem for shipped in CONFIGS.glob("*.toml")))
+        raise ConfigError(
+            f"cannot read configuration {path}: {error.strerror}; ds2edge has {names}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     try:
-        return from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
+        config = from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
+        if config.distill.teacher:
+            raise ConfigError("distill.teacher is filled in by `ds2edge distill --teacher`")
+        return config
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _shipped(path: str | Path) -> Path | None:
+    """`tiny`, `tiny.toml` or `configs/tiny.toml`, where there is no such file."""
+    found = CONFIGS / f"{Path(path).stem}.toml"
+    named = Path(path).parent in (Path(), Path(CONFIGS.name)) and not Path(path).exists()
+    return found if named and found.exists() else None

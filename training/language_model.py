@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import lzma
 import shutil
 import subprocess
@@ -15,17 +16,31 @@ from pathlib import Path
 from typing import IO, Any
 
 from ds2edge.arguments import CommandParser
-from ds2edge.bundle import LANGUAGE_MODEL, LEXICON
-from ds2edge.errors import DataError, MissingExtraError
-from ds2edge.text import TokenSet, english_characters, normalise
+from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, Bundle
+from ds2edge.errors import ConfigError, DataError, MissingExtraError
+from ds2edge.text import TokenSet, english_characters, normalise, with_tokens
+from ds2edge.training.arpa_mixture import mix_arpa
+from ds2edge.training.size_budget import Pruning, prune_to_fit
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = "language_model.json"
 
 EPILOG = """examples:
   ds2edge lm books.txt.xz sentences.txt -o lm-en
       lexicon of the 80,000 most frequent words and a 4-gram model of them
+  ds2edge lm books.txt.xz -o lm-en --megabytes 10
+      as exact as ten megabytes allow
   ds2edge lm books.txt.xz -o lm-en --words 200000 --order 5 --prune 0 0 1 1 2
       larger and more exact
+  ds2edge lm books.txt.xz --adapt letters.txt -o lm-mine
+      adapted to text of yours: all its words are in the lexicon, and a fifth of each probability
+      comes from it; more where it is all that is ever said: --weight 0.5
+  ds2edge lm books.txt.xz --token é -o lm-mine
+      for a model that `ds2edge finetune --token é` gave a token more
+
+Adapting needs text of the language at large, too: a bundle holds its model, not its text. With a
+bundle alone, give words and phrases when transcribing: --add-words, --boost.
 
 needs KenLM's lmplz and build_binary; from a checkout of ds2edge, make lm-tools builds them.
 """
@@ -37,10 +52,17 @@ class LanguageModelOptions:
 
     words: int = 80_000  # most frequent words of the text, and only these
     order: int = 4  # of the n-grams
-    prune: tuple[int, ...] = (0, 1, 2, 3)  # n-grams seen no more often are dropped, by order
+    prune: Pruning = (0, 1, 2, 3)  # n-grams seen no more often are dropped, by order
+    megabytes: float = 0.0  # of the binary, at most: `prune` is chosen; 0: any
     probability_bits: int = 8  # of the quantised probabilities
     backoff_bits: int = 7  # of the quantised back-offs
     pointer_bits: int = 22  # of the trie's compressed pointers, at most
+    adapted_prune: Pruning = (0, 0, 1)  # as `prune`, of the text that is adapted to
+    weight: float = 0.2  # of that text in every probability
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < 1:
+            raise ConfigError(f"--weight needs a number between 0 and 1, got {self.weight}")
 
 
 @dataclass(frozen=True)
@@ -69,13 +91,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("texts", nargs="+", type=Path, help="text, plain or .xz or .gz")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--adapt", nargs="+", type=Path, default=[], metavar="TEXT", help="text of the kind to hear"
+    )
+    parser.add_argument(
+        "--weight", type=float, default=defaults.weight, help="of --adapt, 0 to 1 [%(default)s]"
+    )
+    parser.add_argument(
+        "--token", action="append", default=[], metavar="CHAR", help="that the model has besides"
+    )
     parser.add_argument("--words", type=int, default=defaults.words, help="[%(default)s]")
     parser.add_argument("--order", type=int, default=defaults.order, help="[%(default)s]")
     parser.add_argument("--prune", type=int, nargs="+", default=defaults.prune, help="[0 1 2 3]")
+    parser.add_argument(
+        "--megabytes",
+        type=float,
+        default=0.0,
+        metavar="MB",
+        help="of the model, at most: it is pruned as little as that allows [what --prune gives]",
+    )
     parser.add_argument("--tools", type=Path, help="folder of lmplz and build_binary [PATH]")
     given = parser.parse_args(arguments)
-    options = LanguageModelOptions(given.words, given.order, tuple(given.prune))
-    made = build(given.texts, given.out, english_characters(), options, given.tools)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if given.megabytes < 0 or given.order < 2 or given.words < 1:
+        raise ConfigError(
+            "needed: --words 1 or more, --order 2 or more, --megabytes above 0; "
+            f"got {given.words}, {given.order}, {given.megabytes:g}"
+        )
+    options = LanguageModelOptions(
+        given.words, given.order, tuple(given.prune), given.megabytes, weight=given.weight
+    )
+    tokens = with_tokens(english_characters(), given.token)
+    made = build(given.texts, given.out, tokens, options, given.tools, given.adapt)
     sizes = {path.name: path.stat().st_size for path in (made.binary, made.lexicon)}
     print(", ".join(f"{name}: {size / 1e6:.2f} MB" for name, size in sizes.items()))
     return 0
@@ -87,8 +134,14 @@ def build(
     tokens: TokenSet,
     options: LanguageModelOptions,
     tools: Path | None = None,
+    adapt: Sequence[Path] = (),
 ) -> LanguageModel:
     """Build lexicon and model.
+
+    Args:
+        tools: folder of lmplz and build_binary; None: they are on the PATH.
+        adapt: more text, whose model is mixed in: see `ds2edge.training.arpa_mixture`. To repeat it
+            among the other text does less good: only the longest n-grams count what is repeated.
 
     Raises:
         DataError: a text cannot be read or holds no words, or KenLM refuses it.
@@ -97,32 +150,47 @@ def build(
     lmplz, build_binary = (_tool(name, tools) for name in ("lmplz", "build_binary"))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
-        sentences, counts = Path(folder) / "text", Counter[str]()
-        with sentences.open("w", encoding="utf-8") as file:
-            for sentence in read_sentences(texts, tokens):
-                counts.update(sentence.split())
-                file.write(sentence + "\n")
-        if not counts:
-            raise DataError(f"no words in {', '.join(map(str, texts))}")
-        words = sorted(word for word, _ in counts.most_common(options.words))
+        sentences, adapted = Path(folder) / "text", Path(folder) / "adapted"
+        counts, own = _write(texts, tokens, sentences), _write(adapt, tokens, adapted)
+        frequent = [word for word, _ in counts.most_common(options.words)]
+        words = sorted({*frequent, *own})
         (out / LEXICON).write_text("\n".join(words) + "\n", encoding="utf-8")
-        _run_lmplz(lmplz, sentences, out / LEXICON, Path(folder), options)
-        _run(
-            [
-                *(build_binary, "-s", "-q", options.probability_bits, "-b", options.backoff_bits),
-                *("-a", options.pointer_bits, "trie", Path(folder) / "arpa", out / LANGUAGE_MODEL),
-            ]
-        )
+        binary = out / LANGUAGE_MODEL
+
+        def make(prune: Pruning) -> float:
+            arpa = Path(folder) / "arpa"
+            if adapt:
+                parts = Path(folder) / "arpa0", Path(folder) / "arpa1"
+                pad = ("--vocab_pad", len(words))  # both share out to all words that they never saw
+                _run_lmplz(lmplz, sentences, out / LEXICON, parts[0], options.order, prune, pad)
+                own_prune = options.adapted_prune
+                _run_lmplz(lmplz, adapted, out / LEXICON, parts[1], options.order, own_prune, pad)
+                mix_arpa(*parts, options.weight, arpa)
+            else:
+                _run_lmplz(lmplz, sentences, out / LEXICON, arpa, options.order, prune)
+            bits = ("-q", options.probability_bits, "-b", options.backoff_bits)
+            _run([build_binary, "-s", *bits, "-a", options.pointer_bits, "trie", arpa, binary])
+            megabytes = binary.stat().st_size / 1e6
+            log.info("pruned %s: %.2f MB", " ".join(map(str, prune)), megabytes)
+            return megabytes
+
+        prune = options.prune
+        if options.megabytes:
+            prune = prune_to_fit(make, options.megabytes)
+        make(prune)
     covered = sum(counts[word] for word in words) / counts.total()
     description = {
         "tokens": tokens.digest,
         "order": options.order,
         "words": len(words),
-        "prune": options.prune,
+        "prune": prune,
         "sources": [path.name for path in texts],
         "text_words": counts.total(),
         "coverage": round(covered, 5),
     }
+    if adapt:
+        adapted_to = {"texts": [path.name for path in adapt], "weight": options.weight}
+        description["adapted"] = {**adapted_to, "text_words": own.total()}
     (out / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     return LanguageModel(out, description)
 
@@ -142,6 +210,13 @@ def open_language_model(folder: Path) -> LanguageModel:
         if not path.is_file():
             raise DataError(f"{folder} has no {path.name}; build it again with `ds2edge lm`")
     return made
+
+
+def language_model_of(bundle: Bundle) -> LanguageModel | None:
+    """The language model in a bundle, if it has one."""
+    if not bundle.language_model:
+        return None
+    return LanguageModel(bundle.folder, bundle.manifest.language_model)
 
 
 def read_sentences(texts: Sequence[Path], tokens: TokenSet) -> Iterator[str]:
@@ -164,15 +239,34 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8")
 
 
+def _write(texts: Sequence[Path], tokens: TokenSet, path: Path) -> Counter[str]:
+    """The sentences of texts in one file. Returns: how often each word is in them."""
+    counts = Counter[str]()
+    with path.open("w", encoding="utf-8") as file:
+        for sentence in read_sentences(texts, tokens):
+            counts.update(sentence.split())
+            file.write(sentence + "\n")
+    if texts and not counts:
+        raise DataError(f"no words in {', '.join(map(str, texts))}")
+    return counts
+
+
 def _run_lmplz(
-    lmplz: str, sentences: Path, lexicon: Path, folder: Path, options: LanguageModelOptions
+    lmplz: str,
+    sentences: Path,
+    lexicon: Path,
+    arpa: Path,
+    order: int,
+    prune: tuple[int, ...],
+    more: Sequence[object] = (),
 ) -> None:
-    prune = (options.prune + options.prune[-1:] * options.order)[: options.order]
+    thresholds = (prune + prune[-1:] * order)[:order]
     _run(
         [
-            *(lmplz, "-o", options.order, "--prune", *prune, "--limit_vocab_file", lexicon),
-            *("--text", sentences, "--arpa", folder / "arpa", "-T", folder, "-S", "1G"),
+            *(lmplz, "-o", order, "--prune", *thresholds, "--limit_vocab_file", lexicon),
+            *("--text", sentences, "--arpa", arpa, "-T", arpa.parent, "-S", "1G"),
             *("--discount_fallback",),  # little text has no n-grams of some counts
+            *more,
         ]
     )
 

@@ -6,20 +6,18 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 import keras
 import numpy as np
-from keras import ops
 
 from ds2edge.commands.interrupt import Interrupt
 from ds2edge.errors import DataError
 from ds2edge.progress import track
-from ds2edge.text import collapse
 from ds2edge.training.checkpoint import (
     Checkpoint,
     assign,
@@ -33,19 +31,21 @@ from ds2edge.training.data.batches import (
     Pick,
     Recordings,
     make_batch,
-    plain_batches,
     plan_epoch,
 )
-from ds2edge.training.evaluation.metrics import ErrorRate, character_error_rate
+from ds2edge.training.evaluation.dev_error import dev_error
+from ds2edge.training.evaluation.metrics import ErrorRate
 from ds2edge.training.files import locked
+from ds2edge.training.network.distillation import Distillation
 from ds2edge.training.network.intermediate import build_objective
-from ds2edge.training.network.model import AcousticModel, build_model, output_lengths, token_set
+from ds2edge.training.network.model import AcousticModel, build_model
 from ds2edge.training.network.warm_start import warm_start
 from ds2edge.training.optimizer import build_optimizer
-from ds2edge.training.run_log import Record, RunLog
+from ds2edge.training.run_log import Record, RunLog, Unlogged
 from ds2edge.training.snapshot import Progress, State, data_digest, last_checkpoint, mean_weights
-from ds2edge.training.step import Update, build_stepper, inputs
+from ds2edge.training.step import Update, build_stepper
 from ds2edge.training.watch import Watch
+from ds2edge.training.workers import ALONE, Workers, this_worker
 
 NORM_BATCHES = 20  # of an epoch, that tell the statistics of a model to start from
 NAMED = 5  # recordings that a message names; the log file names all
@@ -66,6 +66,7 @@ class Run:
     train: Recordings
     dev: Recordings
     checkpoint_minutes: float = 10.0  # from one checkpoint to the next within an epoch
+    workers: Workers = field(default_factory=this_worker)  # what this process is
 
     @property
     def last(self) -> Path:
@@ -82,7 +83,8 @@ class Run:
         for number in numbers:
             # Each draws for itself, so that one can be had without those before it.
             rng = np.random.default_rng([self.config.optimizer.seed, epoch, number + 1])
-            yield make_batch(self.train, plan[number], self.config.augment, rng)
+            rows = self.workers.rows(len(plan[number].recordings))
+            yield make_batch(self.train, plan[number], self.config.augment, rng, rows)
 
 
 def train(
@@ -108,6 +110,8 @@ def train(
         OSError: a checkpoint cannot be written; the one before it stays.
         Stopped: `interrupt` was asked for; a checkpoint is written.
     """
+    if not run.workers.is_chief:
+        return _train(run, fresh, start, interrupt)
     run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):
         for part in run.folder.glob("*.part"):  # of a process that was killed
@@ -124,7 +128,7 @@ def _train(
     batches = [len(run.plan(epoch)) for epoch in range(config.optimizer.epochs)]
     updates = [-(-count // config.optimizer.accumulate) for count in batches]
     state = build_state(config, updates)
-    progress = begin(run, state, updates, fresh, start)
+    progress = begin_together(run, state, updates, fresh, start)
     done = sum(updates[: progress.epoch]) + progress.step
     frames = float(run.train.repeats @ run.train.features[0].lengths)
     log.info(
@@ -135,7 +139,8 @@ def _train(
         len(updates),
         done,
     )
-    with RunLog(run.folder, done, progress.history) as run_log:
+    own = run.workers.is_chief
+    with RunLog(run.folder, done, progress.history) if own else Unlogged() as run_log:
         _Training(run, state, updates, progress, run_log, interrupt).to_the_end()
     return state.model
 
@@ -144,11 +149,29 @@ def build_state(config: TrainConfig, updates: Sequence[int]) -> State:
     """Model and optimiser with their variables made; `updates` of each epoch."""
     model = build_model(config.model, config.features, config.optimizer.precision)
     objective = build_objective(model, config.auxiliary)
+    if config.distill.teacher:
+        objective = Distillation(objective, model, config.distill)
     optimizer = build_optimizer(config.optimizer, updates)
     # For `predict`: XLA would compile a graph for every length of batch.
     model.compile(optimizer=optimizer, jit_compile=keras.backend.backend() != "tensorflow")
     optimizer.build(objective.trainable_variables)
     return State(model, objective, optimizer)
+
+
+def begin_together(
+    run: Run, state: State, updates: Sequence[int], fresh: bool, start: Checkpoint | None
+) -> Progress:
+    """Let all workers begin as the chief does."""
+    workers = run.workers
+    workers.same("settings", run.config.digest)
+    workers.same("recordings", data_digest(run.train) + data_digest(run.dev))
+    whole = replace(run, workers=ALONE)
+    progress = Progress(
+        **workers.from_chief(lambda: asdict(begin(whole, state, updates, fresh, start)))
+    )
+    workers.spread(state.objective, state.optimizer)
+    workers.join(state.model)
+    return progress
 
 
 def begin(
@@ -191,7 +214,8 @@ class _Training:
     ) -> None:
         self.run, self.state, self.updates = run, state, updates
         self.progress, self.log, self.interrupt = progress, run_log, interrupt
-        self.step = build_stepper(state.objective, state.optimizer, run.config.optimizer.clip_norm)
+        longest, workers = run.config.optimizer.clip_norm, run.workers
+        self.step = build_stepper(state.objective, state.optimizer, longest, workers)
         self.watch = Watch(run_log.steps)
         self.began = self.clock = self.saved = time.monotonic()
         self.first = self.total  # updates of processes before this one
@@ -222,8 +246,8 @@ class _Training:
         number, each = self.progress.epoch, self.run.config.optimizer.accumulate
         plan = self.run.plan(number)
         steps = range(self.progress.step, self.updates[number])
-        bar = track(steps, f"epoch {number + 1} of {len(self.updates)}", len(steps))
-        with closing(cast(Generator[int], bar)):
+        bar = self.shown(steps, f"epoch {number + 1} of {len(self.updates)}")
+        with closing(bar):
             for step in bar:
                 numbers = range(len(plan))[step * each : (step + 1) * each]
                 update = self.step(list(self.run.batches(number, plan, numbers)))
@@ -231,6 +255,12 @@ class _Training:
                 self.count(update)
                 self.pause()
         self.end_epoch()
+
+    def shown(self, steps: range, doing: str) -> Generator[int]:
+        """The steps, with a progress bar where it is the chief's."""
+        if not self.run.workers.is_chief:
+            return (step for step in steps)
+        return cast(Generator[int], track(steps, doing, len(steps)))
 
     def check(self, update: Update, picks: Sequence[Pick]) -> None:
         """Refuse to go on with what is no number."""
@@ -262,19 +292,26 @@ class _Training:
 
     def pause(self) -> None:
         """Time for a checkpoint, or to stop."""
-        if time.monotonic() - self.saved >= 60 * self.run.checkpoint_minutes:
+        due = time.monotonic() - self.saved >= 60 * self.run.checkpoint_minutes
+        if due and self.run.workers.is_chief:
             self.save()
             log.info("checkpoint: %s", self.where())
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        if self.interrupt and self.interrupt.asked:
+        """All workers stop after the same update."""
+        if self.run.workers.any(bool(self.interrupt and self.interrupt.asked)):
             raise Stopped
 
     def save(self) -> None:
         """Write what training goes on from."""
-        save_checkpoint(self.run.last, self.state.checkpoint(self.run.config, self.progress))
+        self.keep(self.run.last, self.state.checkpoint(self.run.config, self.progress))
         self.saved = time.monotonic()
+
+    def keep(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, if it is for us to do so."""
+        if self.run.workers.is_chief:
+            save_checkpoint(path, checkpoint)
 
     def end_epoch(self) -> None:
         """Measure the averaged weights on dev and save them; training goes on with its own."""
@@ -294,9 +331,9 @@ class _Training:
         )
         if rate <= progress.best:
             checkpoint = self.state.checkpoint(self.run.config, self.progress)
-            save_checkpoint(self.run.folder / "best.npz", replace(checkpoint, training={}))
+            self.keep(self.run.folder / "best.npz", replace(checkpoint, training={}))
         self.save()
-        if self.progress.epoch == len(self.updates):
+        if self.progress.epoch == len(self.updates) and self.run.workers.is_chief:
             for path in self.kept():
                 path.unlink(missing_ok=True)
         self.log.epoch(record)
@@ -308,14 +345,16 @@ class _Training:
         path = self.run.folder / f"epoch-{record['epoch']}.npz"
         if path not in paths:
             return
-        save_checkpoint(path, Checkpoint(config, variables(self.state.model)))
+        self.keep(path, Checkpoint(config, variables(self.state.model)))
         if path == paths[-1]:
-            mean = mean_weights([load_checkpoint(path) for path in paths])
-            assign(self.state.model, mean)
+            if self.run.workers.is_chief:
+                mean = mean_weights([load_checkpoint(path) for path in paths])
+                assign(self.state.model, mean)
+            self.run.workers.spread(self.state.model)
             record["average_dev_cer"] = self.dev_error().rate
             progress = {"epoch": record["epoch"], "history": [*self.progress.history, record]}
-            average = Checkpoint(config, mean, progress=progress)
-            save_checkpoint(self.run.folder / "average.npz", average)
+            average = Checkpoint(config, variables(self.state.model), progress=progress)
+            self.keep(self.run.folder / "average.npz", average)
 
     def kept(self) -> list[Path]:
         """Weights of the epochs that are averaged in the end."""
@@ -324,7 +363,8 @@ class _Training:
         return [self.run.folder / f"epoch-{number}.npz" for number in range(first, last + 1)]
 
     def dev_error(self) -> ErrorRate:
-        return dev_error(self.state.model, self.run.dev, self.run.config, self.stop_if_asked)
+        run = self.run
+        return dev_error(self.state.model, run.dev, run.config, self.stop_if_asked, run.workers)
 
     def lap(self) -> float:
         """Seconds since it was last asked."""
@@ -351,35 +391,19 @@ class _Training:
         )
 
 
-def dev_error(
-    model: AcousticModel,
-    recordings: Recordings,
-    config: TrainConfig,
-    between: Callable[[], None] = lambda: None,
-) -> ErrorRate:
-    """Character error rate of the best path; calls `between` before each batch."""
-    tokens = token_set(config.model)
-    wanted: list[str] = []
-    said: list[str] = []
-    for batch in plain_batches(recordings, config.data, config.features.frame_rate):
-        between()
-        logits = ops.convert_to_numpy(model.predict_on_batch(inputs(batch)))
-        lengths = output_lengths(batch.frames, config.model)
-        for path, length in zip(logits.argmax(-1), lengths, strict=True):
-            said.append(tokens.decode(collapse(path[:length].tolist())))
-        for text, length in zip(batch.tokens, batch.lengths, strict=True):
-            wanted.append(tokens.decode(text[:length].tolist()))
-    return character_error_rate(wanted, said)
+def configure_threads(processes: int = 1) -> None:
+    """All cores that are ours to each operation: the recurrence has nothing to run beside it.
 
-
-def configure_threads() -> None:
-    """All cores to each operation: the recurrence has nothing to run side by side."""
+    Args:
+        processes: that share the cores.
+    """
     if keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
 
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(os.cpu_count() or 1)
+        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # the process used TensorFlow before: its settings stay
         log.debug("TensorFlow was running already; thread settings unchanged")

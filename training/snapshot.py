@@ -119,6 +119,8 @@ def data_digest(recordings: Recordings) -> str:
     """Tells apart what batches are made of: texts, lengths and repeats."""
     digest = sha256(json.dumps(recordings.tokens).encode())
     digest.update(recordings.repeats.tobytes())
+    if recordings.unlabelled:
+        digest.update(json.dumps(sorted(recordings.unlabelled)).encode())
     for cache in recordings.features:
         digest.update(cache.lengths.tobytes())
     return digest.hexdigest()[:20]

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ds2edge.arguments import INTERRUPTED, CommandParser, fail
 from ds2edge.cache import cache_folder
 from ds2edge.commands.interrupt import Interrupt
+from ds2edge.errors import ConfigError
+from ds2edge.features import FeatureSettings
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.cluster import (
+    Cluster,
+    LocalWorkers,
+    add_worker_arguments,
+    cluster_of,
+    end_with_parent,
+    meet,
+)
 from ds2edge.training.config import TrainConfig, load_config
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
-from ds2edge.training.loop import Run, Stopped, train
+from ds2edge.training.loop import Run, Stopped, configure_threads, train
 from ds2edge.training.network.model import build_model, token_set
 from ds2edge.training.network.warm_start import take_weights
-from ds2edge.training.run_log import logging_to
+from ds2edge.training.profile import STEPS, show_profile
+from ds2edge.training.run_log import logging_to, warnings_on_terminal
 from ds2edge.training.snapshot import last_checkpoint
+from ds2edge.training.workers import (
+    ALONE,
+    SeveralWorkers,
+    Workers,
+    need_tensorflow,
+    this_worker,
+)
 
 log = logging.getLogger(__name__)
 
 EPILOG = """examples:
-  ds2edge train training/configs/en-small.toml --data speech
+  ds2edge train tiny
+      a first run, of two minutes, in a checkout of ds2edge
+  ds2edge train en-small --data speech
       train on speech/*/manifest.tsv; after Ctrl-C, a kill or a loss of power the same command
       goes on, as if nothing had been
   ds2edge train my.toml --data speech --out runs/mine --fresh
@@ -33,6 +58,12 @@ EPILOG = """examples:
   ds2edge restore en -o start.npz
   ds2edge train more.toml --data speech --start start.npz
       begin with the weights of a bundle
+  ds2edge train my.toml --data speech --workers 2
+      two processes of this machine share each batch (several GPUs: one for each)
+  ds2edge train my.toml --data speech --worker-index 1 --worker-addresses a:7001,b:7001
+      the same on two machines, here on the second, b; on a with --worker-index 0
+  ds2edge train en-small --data speech --profile
+      what the time of an update is spent on: a table, and profile.png in the folder of the run
   tensorboard --logdir ~/.cache/ds2edge/runs/en-small/tensorboard
       watch the curves while it trains
 
@@ -48,18 +79,31 @@ the folder of a run holds:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge train` command."""
-    parser = CommandParser(
+    parser = run_parser(
         "ds2edge train",
-        description="Train an acoustic model. Interrupted, it goes on where it stopped.",
-        epilog=EPILOG,
+        "Train an acoustic model. Interrupted, it goes on where it stopped.",
+        EPILOG,
     )
-    parser.add_argument("config", help="TOML file, see training/configs")
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
+    add_config_arguments(parser)
+    options = parser.parse_args(arguments)
+    config = load_config(options.config)
+    data = data_folder(options, config)
+    folder = options.out or cache_folder() / "runs" / config.name
+    start = load_checkpoint(options.start) if options.start else None
+    return run_to_the_end(
+        lambda: prepare(config, data, folder, options.fresh, start),
+        folder,
+        options,
+        start,
+        config,
+    )
+
+
+def run_parser(command: str, description: str, epilog: str) -> CommandParser:
+    """The parser of a command that trains, with the options that all of them have."""
+    parser = CommandParser(command, description=description, epilog=epilog)
     parser.add_argument("--out", type=Path, help="checkpoints, logs [cache folder/runs/NAME]")
     parser.add_argument("--fresh", action="store_true", help="do not resume")
-    parser.add_argument(
-        "--start", type=Path, help="checkpoint whose weights to begin with [random]"
-    )
     parser.add_argument(
         "--checkpoint-minutes",
         type=float,
@@ -72,25 +116,116 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="the same bits on a GPU too, which is slower; a CPU gives them anyway",
     )
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--profile",
+        type=int,
+        nargs="?",
+        const=STEPS,
+        metavar="N",
+        help=f"measure N updates of a new model part by part, and stop; nothing is kept [{STEPS}]",
+    )
+    add_worker_arguments(parser)
+    return parser
+
+
+def add_config_arguments(parser: CommandParser) -> None:
+    """What a command takes that is told by a configuration what to train."""
+    parser.add_argument("config", help="TOML file, or the name of one in training/configs")
+    parser.add_argument("--data", type=Path, help="folder that holds the corpora [this one]")
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint whose weights to begin with [random]"
+    )
+
+
+def data_folder(options: argparse.Namespace, config: TrainConfig) -> Path:
+    """What --data says, or this folder.
+
+    Raises:
+        ConfigError: it is not said, and this folder has not all corpora of the configuration.
+    """
+    if options.data:
+        return Path(options.data)
+    folders = dict.fromkeys(corpus.folder for corpus in (*config.data.train, *config.data.dev))
+    if missing := [name for name in folders if not Path(name, "manifest.tsv").exists()]:
+        raise ConfigError(
+            f"{options.config} needs --data FOLDER, the one that has "
+            f"{', '.join(f'{name}/manifest.tsv' for name in missing)}"
+        )
+    return Path()
+
+
+def run_to_the_end(
+    prepare: Callable[[], Run],
+    folder: Path,
+    options: argparse.Namespace,
+    start: Checkpoint | None = None,
+    config: TrainConfig | None = None,
+    then: str = "",
+) -> int:
+    """Train, with a log file.
+
+    Args:
+        options: of `run_parser`.
+        config: that several workers need to have the same of, before anything is prepared.
+        then: what makes use of the result; empty: `ds2edge convert` does.
+
+    Returns: the exit code.
+    """
     if not options.checkpoint_minutes >= 0:
-        parser.error(f"--checkpoint-minutes needs 0 or more, got {options.checkpoint_minutes}")
-    config = load_config(options.config)
-    folder = options.out or cache_folder() / "runs" / config.name
-    start = load_checkpoint(options.start) if options.start else None
-    folder.mkdir(parents=True, exist_ok=True)
-    with logging_to(folder / "train.log"):
+        raise ConfigError(f"--checkpoint-minutes needs 0 or more, got {options.checkpoint_minutes}")
+    if options.profile is not None and options.profile < 1:
+        raise ConfigError(f"--profile needs 1 update or more, got {options.profile}")
+    cluster = cluster_of(options, os.environ)
+    with ExitStack() as stack:
+        if cluster and cluster.index:  # the folder is the chief's, perhaps on another machine
+            stack.enter_context(warnings_on_terminal())
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(logging_to(folder / "train.log"))
         if options.deterministic:
             make_deterministic()
-        run = prepare(config, options.data, folder, options.fresh, start)
-        run = replace(run, checkpoint_minutes=options.checkpoint_minutes)
+        workers = stack.enter_context(joined(cluster, options, config, folder))
+        run = replace(prepare(), checkpoint_minutes=options.checkpoint_minutes)
+        if options.profile:
+            show_profile(run, options.profile)
+            return 0
         try:
             with Interrupt() as interrupt:
                 train(run, options.fresh, start, interrupt)
         except Stopped as stopped:
             fail(str(stopped))
             return INTERRUPTED
+        if workers.is_chief:
+            usual = f"ds2edge convert {folder / 'best.npz'} -o BUNDLE"
+            log.info("trained; to use it: %s", then or usual)
     return 0
+
+
+@contextmanager
+def joined(
+    cluster: Cluster | None, options: argparse.Namespace, config: TrainConfig | None, folder: Path
+) -> Iterator[Workers]:
+    """What this process is: the only worker, or one of several that have come together.
+
+    Raises:
+        ConfigError: Keras has another backend than TensorFlow.
+        WorkerError: the workers do not come together, or lose each other later.
+    """
+    if not cluster:
+        yield ALONE
+        return
+    need_tensorflow()
+    configure_threads(len(cluster.neighbours()))
+    with ExitStack() as stack:
+        local = None
+        if options.parent:
+            end_with_parent()
+        if options.workers:
+            local = stack.enter_context(LocalWorkers(cluster, sys.argv[1:], folder))
+        settings = config.as_dict() if config else {}
+        check = local.check if local else lambda: None
+        meet(cluster, settings, options.worker_patience, check)
+        yield stack.enter_context(SeveralWorkers(cluster, local))
 
 
 def prepare(
@@ -105,30 +240,50 @@ def prepare(
     Statistics of the features are measured, or taken from the run that is in the folder.
 
     Raises:
-        ConfigError: the folder holds a run of another configuration, or a corpus is missing.
+        ConfigError: the folder holds a run of another configuration, a corpus is missing or has no
+            texts, though there is no teacher.
         DataError: a manifest is malformed or has nothing that can be used; a checkpoint is
             damaged; the model to start from is another one.
     """
-    checkpoint = None if fresh else last_checkpoint(folder / "last.npz", config)
+    workers = this_worker()
+    begins = fresh or not workers.is_chief  # what the chief goes on from, it tells the others
+    checkpoint = None if begins else last_checkpoint(folder / "last.npz", config)
     if start and not checkpoint:
         take_weights(build_model(config.model, config.features), start)
+    if not config.distill.teacher:
+        for corpus in (c for c in config.data.train if c.unlabelled):
+            raise ConfigError(
+                f"data.train: {corpus.folder} is unlabelled: only a teacher could tell what is "
+                "said; use `ds2edge distill`, or take it out"
+            )
+    for corpus in (c for c in config.data.dev if c.unlabelled):
+        raise ConfigError(f"data.dev: {corpus.folder} is unlabelled: it tells no error rate")
     tokens, longest = token_set(config.model), config.data.longest
     to_train = read_corpora(data, config.data.train, "train", longest, tokens)
     to_choose = read_corpora(data, config.data.dev, "dev", longest, tokens)
-    features = config.features
-    if checkpoint:
-        features = checkpoint.config.features
-    elif not features.mean:
-        log.info("measuring feature statistics")
-        features = feature_statistics(to_train.utterances, features)
+
+    def settings() -> dict[str, Any]:
+        features = config.features
+        if checkpoint:
+            features = checkpoint.config.features
+        elif not features.mean:
+            log.info("measuring feature statistics")
+            features = feature_statistics(to_train.utterances, features)
+        return features.as_dict()
+
+    features = FeatureSettings.from_dict(workers.from_chief(settings))
     cache, stride = cache_folder() / "features", config.model.time_stride
-    changes = [Change(speed, config.data.levels) for speed in config.data.speeds]
     return Run(
         replace(config, features=features),
         folder,
-        load_recordings(to_train, features, changes, tokens, cache, longest, stride),
+        load_recordings(to_train, features, changes(config), tokens, cache, longest, stride),
         load_recordings(to_choose, features, [Change()], tokens, cache, longest),
     )
+
+
+def changes(config: TrainConfig) -> list[Change]:
+    """What is done to each recording, one of them in each epoch."""
+    return [Change(speed, config.data.levels) for speed in config.data.speeds]
 
 
 def make_deterministic() -> None:

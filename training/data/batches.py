@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,11 @@ class Batch:
     frames: npt.NDArray[np.int32]  # valid frames, shape = (batch,)
     tokens: npt.NDArray[np.int32]  # shape = (batch, longest text), blank beyond the end
     lengths: npt.NDArray[np.int32]  # valid tokens, shape = (batch,)
+    # With a teacher: its log-probabilities, shape = (batch, steps, tokens), zero beyond the end,
+    # and 1 for each recording whose text counts, 0 for the others.
+    teacher: npt.NDArray[np.float32] | None = None
+    labelled: npt.NDArray[np.float32] | None = None
+    others: int = 0  # what the parts of it weigh that other workers have
 
     @property
     def weight(self) -> int:
@@ -36,6 +41,8 @@ class Recordings:
     tokens: list[list[int]]
     features: list[FeatureCache]  # one for each change
     repeats: npt.NDArray[np.int64]  # how often an epoch sees each utterance; 0: left out
+    unlabelled: frozenset[int] = frozenset()  # whose tokens are what the teacher hears
+    teacher: Sequence[FeatureCache] = ()  # log-probabilities, for each change; empty: no teacher
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,41 @@ def plan_epoch(
 
 
 def make_batch(
-    recordings: Recordings, pick: Pick, augment: AugmentConfig, rng: np.random.Generator
+    recordings: Recordings,
+    pick: Pick,
+    augment: AugmentConfig,
+    rng: np.random.Generator,
+    rows: Sequence[int] | None = None,
 ) -> Batch:
-    """Features and tokens of a batch, masked."""
-    chosen = list(zip(pick.recordings.tolist(), pick.changes.tolist(), strict=True))
-    frames = [recordings.features[change][i] for i, change in chosen]
-    frames = [spec_augment(f, augment, rng) for f in frames]
-    return pad(frames, [recordings.tokens[i] for i, _ in chosen])
+    """Features and tokens of a batch, masked.
+
+    Args:
+        rows: which of its recordings this worker has; None: all of them. The masks are those of
+            the whole batch. Of no recording at all, the batch is one of silence without a step.
+    """
+    picked = list(zip(pick.recordings.tolist(), pick.changes.tolist(), strict=True))
+    bins = recordings.features[0].frames.shape[1]
+    counts = [recordings.features[change].count(i) for i, change in picked]
+    masks = [draw_masks(count, bins, augment, rng) for count in counts]
+    rows = range(len(picked)) if rows is None else rows
+    chosen = [picked[row] for row in rows]
+    frames = [
+        mask(recordings.features[change][i], masks[row])
+        for row, (i, change) in zip(rows, chosen, strict=True)
+    ]
+    weight = sum(len(recordings.tokens[i]) + 1 for i, _ in picked)
+    if not chosen:
+        return nothing(recordings, weight)
+    batch = pad(frames, [recordings.tokens[i] for i, _ in chosen])
+    batch = replace(batch, others=weight - batch.weight)
+    if not recordings.teacher:
+        return batch
+    labelled = [i not in recordings.unlabelled for i, _ in chosen]
+    return replace(
+        batch,
+        teacher=padded([recordings.teacher[change][i] for i, change in chosen]),
+        labelled=np.array(labelled, np.float32),
+    )
 
 
 def plain_batches(recordings: Recordings, data: DataConfig, frame_rate: float) -> Iterator[Batch]:
@@ -110,24 +145,57 @@ def spec_augment(
 ) -> npt.NDArray[np.float32]:
     """Mask stripes of frequency and time with zeros, the mean; in place (arXiv 1904.08779)."""
     count, bins = frames.shape
+    return mask(frames, draw_masks(count, bins, settings, rng))
+
+
+def draw_masks(
+    count: int, bins: int, settings: AugmentConfig, rng: np.random.Generator
+) -> list[tuple[slice, slice]]:
+    """Stripes to be masked in so many frames; of each the frames and the bins."""
+    everything, stripes = slice(None), []
     for _ in range(settings.frequency_masks):
         width = int(rng.integers(settings.frequency_width + 1))
         start = int(rng.integers(max(1, bins - width)))
-        frames[:, start : start + width] = 0
+        stripes.append((everything, slice(start, start + width)))
     for _ in range(settings.time_masks):
         width = int(rng.integers(int(settings.time_width * count) + 1))
         start = int(rng.integers(max(1, count - width)))
-        frames[start : start + width] = 0
+        stripes.append((slice(start, start + width), everything))
+    return stripes
+
+
+def mask(
+    frames: npt.NDArray[np.float32], stripes: Sequence[tuple[slice, slice]]
+) -> npt.NDArray[np.float32]:
+    """Stripes set to zero, in place."""
+    for stripe in stripes:
+        frames[stripe] = 0
     return frames
+
+
+def nothing(recordings: Recordings, others: int) -> Batch:
+    """What a worker has of a batch with fewer recordings than workers: its loss is zero."""
+    bins = recordings.features[0].frames.shape[1]
+    batch = replace(pad([np.zeros((1, bins), np.float32)], [[]]), frames=np.zeros(1, np.int32))
+    if recordings.teacher:
+        silence = np.zeros((1, 1, recordings.teacher[0].frames.shape[1]), np.float32)
+        batch = replace(batch, teacher=silence, labelled=np.zeros(1, np.float32))
+    return replace(batch, others=others - batch.weight)
 
 
 def pad(frames: Sequence[npt.NDArray[np.float32]], tokens: Sequence[Sequence[int]]) -> Batch:
     """One batch of recordings of different length; padding is zero, the blank for tokens."""
     lengths = np.array([len(f) for f in frames], np.int32)
     token_lengths = np.array([len(t) for t in tokens], np.int32)
-    features = np.zeros((len(frames), lengths.max(), frames[0].shape[1]), np.float32)
-    padded = np.zeros((len(tokens), max(1, token_lengths.max())), np.int32)
-    for i, (f, t) in enumerate(zip(frames, tokens, strict=True)):
-        features[i, : len(f)] = f
-        padded[i, : len(t)] = t
-    return Batch(features, lengths, padded, token_lengths)
+    texts = np.zeros((len(tokens), max(1, token_lengths.max())), np.int32)
+    for i, t in enumerate(tokens):
+        texts[i, : len(t)] = t
+    return Batch(padded(frames), lengths, texts, token_lengths)
+
+
+def padded(rows: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Sequences of vectors in one array, shape = (sequences, longest, size), zero at the end."""
+    whole = np.zeros((len(rows), max(map(len, rows)), rows[0].shape[1]), np.float32)
+    for i, row in enumerate(rows):
+        whole[i, : len(row)] = row
+    return whole

@@ -7,27 +7,35 @@ import json
 import os
 import signal
 import zlib
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import forkserver, get_context
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from ds2edge.audio import FloatArray
 from ds2edge.audio_file import read_audio
-from ds2edge.errors import AudioError
+from ds2edge.errors import AudioError, DataError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance
-from ds2edge.training.files import npy, partial_file
+from ds2edge.training.data.shards import with_sounds
+from ds2edge.training.files import npy, partial_file, taking_turns
 
 # Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
 OFFLINE_CHUNK = 16
+AHEAD = 64  # recordings that are read before they are needed
+
+Item: TypeAlias = tuple[Utterance, bytes | None]  # the recording, where it is no file of its own
+Frames: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,10 @@ class FeatureCache:
         """Frames of one recording, shape = (frames, bins)."""
         return self.frames[self.starts[index] : self.starts[index + 1]].astype(np.float32)
 
+    def count(self, index: int) -> int:
+        """Frames of one recording."""
+        return int(self.starts[index + 1] - self.starts[index])
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Frames of each recording."""
@@ -81,22 +93,30 @@ def cached_features(
 
     A recording that cannot be read has no frames; `unreadable` tells why.
     """
-    files = [(str(u.path), _size(u.path)) for u in utterances]
-    key = json.dumps([settings.as_dict(), change.speed, *change.levels, files])
-    name = hashlib.sha256(key.encode()).hexdigest()[:20]
+    name = cache_name(utterances, settings, change)
     frames_path, starts_path = folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
     if not starts_path.exists():  # written last: its presence says that both are whole
         folder.mkdir(parents=True, exist_ok=True)
-        _compute(utterances, settings, change, frames_path, starts_path, jobs)
+        with taking_turns(folder):  # another worker may be at it
+            if not starts_path.exists():
+                _compute(utterances, settings, change, frames_path, starts_path, jobs)
     return FeatureCache(np.load(frames_path, mmap_mode="r"), np.load(starts_path))
+
+
+def cache_name(utterances: Sequence[Utterance], settings: FeatureSettings, change: Change) -> str:
+    """Tells the features of these recordings, as they are now, from all others."""
+    files = [(str(u.path), _size(u.file)) for u in utterances]
+    key = json.dumps([settings.as_dict(), change.speed, *change.levels, files])
+    return hashlib.sha256(key.encode()).hexdigest()[:20]
 
 
 def unreadable(utterance: Utterance, settings: FeatureSettings) -> str | None:
     """What is wrong with a recording that has no frames."""
-    try:
-        read_audio(utterance.path, settings.sample_rate)
-    except AudioError as error:
-        return str(error)
+    for item in with_sounds([utterance]):
+        try:
+            _samples(item, settings)
+        except AudioError as error:
+            return str(error)
     return None
 
 
@@ -105,11 +125,12 @@ def feature_statistics(
 ) -> FeatureSettings:
     """Settings with mean and deviation of the training set, as normalisation will see it."""
     sample = utterances[:: max(1, len(utterances) // 400)]
+    items = list(with_sounds(sample))  # read once, for both passes
     with _workers(jobs) as pool:
-        raw = list(pool.map(partial(_log_power, settings), sample, chunksize=8))
+        raw = list(_in_order(pool, partial(_log_power, settings), items))
         mean = np.concatenate(raw).mean(axis=0, dtype=np.float64)
         centred = replace(settings, mean=tuple(mean.tolist()), deviation=())
-        frames = pool.map(partial(_features, centred, Change()), sample, chunksize=8)
+        frames = _in_order(pool, partial(_features, centred, Change()), items)
         deviation = np.concatenate(list(frames)).std(axis=0, dtype=np.float64)
     return replace(centred, deviation=tuple(deviation.tolist()))
 
@@ -126,7 +147,7 @@ def _compute(
     with partial_file(frames_path) as file, _workers(jobs) as pool:
         _write_header(file, 0, settings.size)
         begin = file.tell()
-        work = pool.map(partial(_features, settings, change), utterances, chunksize=8)
+        work = _in_order(pool, partial(_features, settings, change), with_sounds(utterances))
         for frames in track(work, str(change), len(utterances)):
             file.write(frames.astype(np.float16).tobytes())
             total += len(frames)
@@ -163,12 +184,47 @@ def _workers(jobs: int | None) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("forkserver"))
 
 
-def _features(
-    settings: FeatureSettings, change: Change, utterance: Utterance
-) -> npt.NDArray[np.float32]:
-    """All frames; none of a recording that cannot be read."""
+def _in_order(
+    pool: ProcessPoolExecutor, work: Callable[[Item], Frames], items: Iterable[Item]
+) -> Iterator[Frames]:
+    """As `pool.map`, which would read all items at once: of shards, whole hours of audio."""
+    waiting: deque[Future[Frames]] = deque()
     try:
-        samples = read_audio(utterance.path, settings.sample_rate)
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that computes features was killed; was memory short? Run the command again"
+        ) from None
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _samples(item: Item, settings: FeatureSettings) -> FloatArray:
+    """Raises: AudioError."""
+    utterance, sound = item
+    if sound is None:
+        return read_audio(utterance.path, settings.sample_rate)
+    with os.fdopen(os.memfd_create(utterance.path.name), "wb") as file:  # so that it is decoded
+        file.write(sound)  # as any other file is
+        file.flush()
+        name = f"/proc/self/fd/{file.fileno()}"
+        try:
+            return read_audio(name, settings.sample_rate)
+        except AudioError as error:
+            raise AudioError(str(error).replace(name, utterance.where)) from None
+
+
+def _features(settings: FeatureSettings, change: Change, item: Item) -> Frames:
+    """All frames; none of a recording that cannot be read."""
+    utterance = item[0]
+    try:
+        samples = _samples(item, settings)
     except AudioError:
         return np.zeros((0, settings.size), np.float32)
     if change.speed != 1.0:
@@ -178,9 +234,9 @@ def _features(
     return FeatureExtractor(settings, OFFLINE_CHUNK).extract(samples)
 
 
-def _log_power(settings: FeatureSettings, utterance: Utterance) -> npt.NDArray[np.float32]:
+def _log_power(settings: FeatureSettings, item: Item) -> Frames:
     try:
-        samples = read_audio(utterance.path, settings.sample_rate)
+        samples = _samples(item, settings)
     except AudioError:
         return np.zeros((0, settings.size), np.float32)
     count = max(0, (len(samples) - settings.window) // settings.hop + 1)

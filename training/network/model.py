@@ -8,7 +8,13 @@ import keras
 from keras import ops
 
 from ds2edge.features import FeatureSettings
-from ds2edge.text import TokenSet, english_bigrams, english_characters, mandarin_characters
+from ds2edge.text import (
+    TokenSet,
+    english_bigrams,
+    english_characters,
+    mandarin_characters,
+    with_tokens,
+)
 from ds2edge.training.config import ModelConfig
 from ds2edge.training.network.layers import (
     CausalConvolution,
@@ -34,8 +40,13 @@ TOKEN_SETS = {
 
 
 def token_set(config: ModelConfig) -> TokenSet:
-    """The tokens that the model's outputs stand for."""
-    return TOKEN_SETS[config.tokens]()
+    """The tokens that the model's outputs stand for.
+
+    Raises:
+        TextError: an extra token is no single character, or one of the set.
+    """
+    named = TOKEN_SETS[config.tokens]()
+    return with_tokens(named, config.extra_tokens) if config.extra_tokens else named
 
 
 def output_lengths(frames: Tensor, config: ModelConfig) -> Tensor:
@@ -48,8 +59,8 @@ class AcousticModel(keras.Model):
 
     Inputs: a dict of `features`, shape = (batch, frames, bins), zero beyond the end, and `frames`,
     the valid ones of each recording, shape = (batch,). Output: logits, shape = (batch, steps,
-    tokens). Targets: a dict of `tokens`, shape = (batch, longest), padded with the blank, and
-    `lengths`.
+    tokens). Targets: a dict of `tokens`, shape = (batch, longest), padded with the blank, `lengths`
+    and, if not all have a text to learn, `labelled`, 1.0 for those that have.
     """
 
     def __init__(
@@ -152,9 +163,12 @@ class AcousticModel(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """CTC loss per token of the batch: long and short recordings weigh by their text."""
-        losses = ctc_loss(
-            y_pred, output_lengths(x["frames"], self.config), y["tokens"], y["lengths"]
-        )
+        lengths, labelled = y["lengths"], y.get("labelled")
+        if labelled is not None:  # a text that nobody gave could be too long to be aligned
+            lengths = lengths * ops.cast(labelled, lengths.dtype)
+        losses = ctc_loss(y_pred, output_lengths(x["frames"], self.config), y["tokens"], lengths)
+        if labelled is not None:
+            losses = losses * labelled
         tokens = ops.cast(ops.sum(y["lengths"]) + ops.shape(losses)[0], "float32")
         return ops.sum(losses) / tokens
 

@@ -1,0 +1,115 @@
+"""`ds2edge finetune MODEL --data FOLDER`: a model adapted to recordings of a user's own."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from ds2edge.bundle import load_bundle
+from ds2edge.cache import cache_folder
+from ds2edge.convert.restore import restore
+from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
+from ds2edge.training.loop import Run
+from ds2edge.training.network.extra_tokens import with_outputs
+from ds2edge.training.train import prepare, run_parser, run_to_the_end
+
+EPILOG = """examples:
+  ds2edge finetune en --data my-voice
+      the embedded model, on the recordings of my-voice/manifest.tsv; four minutes help
+  ds2edge finetune my-bundle.ds2 --data calls.tsv --keep speech/librispeech
+      half of what it sees is of voices that it is not to forget
+  ds2edge finetune runs/en-small/best.npz --data menu --token é --token ñ
+      with two tokens more, which the texts of the manifest use
+
+The manifest has the columns path, seconds, text, speaker and split, as for `ds2edge train`. Its
+split train is learned from. Its split dev, a tenth of the recordings, say, chooses the best epoch;
+without one the recordings that are learned from stand in for it. The same command goes on after
+Ctrl-C or a kill.
+
+What a model gains for one voice it loses for others; with a lower --learning-rate both are less. A
+checkpoint is a better start than a bundle, whose weights int8 has rounded.
+
+In the end the command that makes a bundle of it is printed; --like gives it the language model and
+decoder of the bundle that it came from. A model with a token more needs a language model with it:
+ds2edge lm TEXT --token é
+"""
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `ds2edge finetune` command."""
+    parser = run_parser("ds2edge finetune", "Adapt a model to recordings of your own.", EPILOG)
+    parser.add_argument("model", help="bundle: en, folder or .ds2 file; or checkpoint, .npz")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with manifest.tsv, or another manifest"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="corpus that is mixed in, so that less is forgotten; may be repeated",
+    )
+    parser.add_argument(
+        "--token",
+        action="append",
+        default=[],
+        metavar="CHAR",
+        help="letter or digit that the model is to have besides; may be repeated",
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=0, help="passes [3 to 20, fewer the more there is]"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=FineTuning.learning_rate,
+        help="the highest [%(default)g]",
+    )
+    options = parser.parse_args(arguments)
+    start = open_model(options.model)
+    if options.token:
+        start = with_outputs(start, options.token)
+    settings = FineTuning(options.data, tuple(options.keep), options.epochs, options.learning_rate)
+    config = fine_tuning_config(start, settings)
+    folder = options.out or cache_folder() / "runs" / config.name
+
+    def prepared() -> Run:
+        if config.data.dev[0].split == "train":
+            log.warning(
+                "%s has no split dev: the figures are of what it learns from, better than they "
+                "will be elsewhere",
+                options.data,
+            )
+        return prepare(config, settings.root, folder, options.fresh, start)
+
+    return run_to_the_end(prepared, folder, options, start, config, next_command(options, folder))
+
+
+def open_model(reference: str) -> Checkpoint:
+    """A checkpoint by its .npz file; or the one that a bundle, named or by its path, was.
+
+    Raises:
+        BundleError, DataError: there is none, or it is damaged.
+    """
+    if Path(reference).suffix == ".npz":
+        return load_checkpoint(reference)
+    return restore(load_bundle(reference))
+
+
+def next_command(options: argparse.Namespace, folder: Path) -> str:
+    """What makes a bundle of the result."""
+    command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", options.data.resolve().stem]
+    if Path(options.model).suffix != ".npz":
+        command += ["--like", options.model]
+    if not options.token:
+        return shlex.join(command)
+    words = ["ds2edge", "lm", "TEXT", "-o", "lm"]
+    words += [part for token in options.token for part in ("--token", token)]
+    return f"{shlex.join(words)} && {shlex.join([*command, '--language-model', 'lm'])}"
