@@ -5,7 +5,7 @@
 
 Nothing is staged: each command runs in a terminal of tmux, and what that shows is drawn. What is
 spoken into the microphone are recordings of tests/data/speech, played into a sound server of its
-own. Without a NAME all are made: transcribe, progress, mic.
+own. Without a NAME all are made: transcribe, progress, train, mic.
 """
 
 from __future__ import annotations
@@ -58,6 +58,17 @@ def progress() -> None:
             terminal.type("ds2edge transcribe --vtt --output subtitles lectures")
             until(lambda: re.search(r"[4-6]\d%", terminal.shown()) is not None, seconds=300)
             terminal.draw("progress")
+
+
+def train() -> None:
+    """A first run, while it learns."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "DS2EDGE_CACHE": folder}
+        with Terminal(12, ROOT, environment) as terminal:
+            terminal.type("ds2edge train training/configs/tiny.toml")
+            shown = r"epoch 4 of 10 .* 1\d/20"
+            until(lambda: re.search(shown, terminal.shown()) is not None, seconds=300)
+            terminal.draw("train")
 
 
 def mic() -> None:
@@ -145,6 +156,7 @@ class Terminal:
 CAPTURES: dict[str, Callable[[], None]] = {
     "transcribe": transcribe,
     "progress": progress,
+    "train": train,
     "mic": mic,
 }
 

@@ -100,8 +100,8 @@ TRAINING_FAULTS = (
     Fault(
         "batches weigh the same, whatever they hold",
         "training/step.py",
-        "            share = batch.weight / total\n",
-        "            share = 1 / len(batches)\n",
+        "[np.float32(batch.weight / total) for batch in batches]",
+        "[np.float32(1 / len(batches)) for batch in batches]",
         (STEP, "-k", "one_large_batch"),
     ),
     Fault(
@@ -150,7 +150,7 @@ TRAINING_FAULTS = (
     Fault(
         "mended recordings stay as they were",
         "training/data/feature_cache.py",
-        "    files = [(str(u.path), _size(u.path)) for u in utterances]\n",
+        "    files = [(str(u.path), _size(u.file)) for u in utterances]\n",
         "    files = [str(u.path) for u in utterances]\n",
         (MANIFEST, "-k", "mended"),
     ),

@@ -4,7 +4,8 @@
 
 The tests of each fault pass without it, so what fails is the fault. Faults in the native code are
 compiled, KenLM once for all of them. The faults themselves are in faults_model.py,
-faults_stream.py, faults_around.py, faults_networks.py and faults_training.py.
+faults_stream.py, faults_around.py, faults_networks.py, faults_training.py,
+faults_learning.py, faults_speed.py and faults_scale.py.
 """
 
 from __future__ import annotations
@@ -21,12 +22,24 @@ from pathlib import Path
 
 from fault import Fault
 from faults_around import FAULTS_AROUND
+from faults_learning import LEARNING_FAULTS
 from faults_model import MODEL_FAULTS
 from faults_networks import NETWORK_FAULTS
+from faults_scale import SCALE_FAULTS
+from faults_speed import SPEED_FAULTS
 from faults_stream import STREAM_FAULTS
 from faults_training import TRAINING_FAULTS
 
-FAULTS = (*MODEL_FAULTS, *STREAM_FAULTS, *FAULTS_AROUND, *NETWORK_FAULTS, *TRAINING_FAULTS)
+FAULTS = (
+    *MODEL_FAULTS,
+    *STREAM_FAULTS,
+    *FAULTS_AROUND,
+    *NETWORK_FAULTS,
+    *TRAINING_FAULTS,
+    *LEARNING_FAULTS,
+    *SPEED_FAULTS,
+    *SCALE_FAULTS,
+)
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("ds2edge", "training", "convert", "tests", "native")
 FILES = ("pyproject.toml", "CMakeLists.txt", "README.md")
