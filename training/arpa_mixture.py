@@ -163,7 +163,8 @@ def _conditional(model: Model, words: Ids, backed_off: Floats) -> Floats:
     at = _find(own.words, words)
     if length == 1:
         at = np.where(at < 0, 0, at)  # <unk>, the first
-        return own.log_probs[at]
+        found: Floats = own.log_probs[at]
+        return found
     context = model[length - 2]
     before = _find(context.words, words[:, :-1])
     back_off = np.zeros(len(words))  # of a context that it does not have

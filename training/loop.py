@@ -26,13 +26,7 @@ from ds2edge.training.checkpoint import (
     variables,
 )
 from ds2edge.training.config import TrainConfig
-from ds2edge.training.data.batches import (
-    Batch,
-    Pick,
-    Recordings,
-    make_batch,
-    plan_epoch,
-)
+from ds2edge.training.data.batches import Batch, Pick, Recordings, make_batch, plan_epoch
 from ds2edge.training.evaluation.dev_error import dev_error
 from ds2edge.training.evaluation.metrics import ErrorRate
 from ds2edge.training.files import locked
