@@ -71,6 +71,7 @@ class InterruptAt(Interrupt):
 
     def __init__(self, number: int) -> None:
         self.left = number
+        self._waits = self._installed = False
 
     @property
     def asked(self) -> bool:
