@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,13 +119,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "SIZE", 64)
 
 
-def test_parts_add_up_and_every_one_is_named(
-    corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_parts_add_up_and_every_one_is_named(corpora: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(CONFIG)
-    command = ["train", str(tmp_path / "tiny.toml"), "--data", str(corpora)]
-    assert cli.main([*command, "--out", str(tmp_path / "run"), "--profile", "3"]) == 0
-    table, notes = capsys.readouterr().out.split("\n\n")
+    command = [sys.executable, "-P", "-m", "ds2edge.cli", "train", tmp_path / "tiny.toml"]
+    options = ["--data", corpora, "--out", tmp_path / "run", "--profile", "3"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    table, notes = done.stdout.split("\n\n")
     rows = dict(re.findall(r"(?m)^(\w[\w ]*?) {2,}[\d.]+ +([\d.]+) %", table))
     assert list(rows) == [
         *("input", "convolutions", "recurrence", "CTC", "optimiser", "output", "other"),

@@ -402,6 +402,7 @@ def test_stopped_it_asks_for_a_checkpoint_and_goes_on(
 ) -> None:
     monkeypatch.setenv("WAITS", "seed")
     work = runner.Runner(small.rows, small.rows, out, 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where nohup ignores it, too
 
     def stop() -> None:
         until(lambda: "waiting" in (stored / "said").read_text())
