@@ -32,10 +32,12 @@ def main() -> None:
     from ds2edge.training.config import TrainConfig
     from ds2edge.training.data.batches import Batch
     from ds2edge.training.loop import build_state, configure_threads
+    from ds2edge.training.memory import keep_memory
     from ds2edge.training.step import build_stepper
 
     config: Any = from_dict(TrainConfig, spec["config"], "")
     configure_threads()
+    keep_memory()
     keras.utils.set_random_seed(1)
     state = build_state(config, [1000])
     step = build_stepper(state.objective, state.optimizer, config.optimizer.clip_norm)

@@ -7,6 +7,7 @@ torch.compile are tried, and the best of them is measured.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 import time
@@ -184,6 +185,9 @@ def seconds_of(step: Step) -> float:
 def main() -> None:
     spec = json.loads(sys.argv[1])
     torch.set_num_threads(spec["threads"])
+    if sys.platform == "linux":  # as ds2edge.training.memory does, which helps PyTorch as much
+        for option in ((-1, -1), (-3, 2**30)):
+            ctypes.CDLL(None).mallopt(*option)
     step, settings = fastest(spec)
     parameters = sum(p.numel() for p in step.parameters)
     name = torch.cuda.get_device_name() if step.device == "cuda" else "cpu"

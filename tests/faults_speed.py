@@ -82,11 +82,18 @@ SPEED_FAULTS = (
         (PROFILE, "-k", "by_hand"),
     ),
     Fault(
-        "an operation inside another counts twice",
+        "an operation inside another counts as that one",
         "training/trace.py",
-        "            parts[outer] -= end - begin\n",
-        "            pass\n",
+        "        around.append((end, part_of(name) or ",
+        "        around.append((end, (around and around[-1][1]) or part_of(name) or ",
         (PROFILE, "-k", "counted_once"),
+    ),
+    Fault(
+        "threads count each for itself",
+        "training/trace.py",
+        "(now - last) * count / threads",
+        "(now - last) * count",
+        (PROFILE, "-k", "side_by_side"),
     ),
     Fault(
         "the optimiser has no name",

@@ -364,8 +364,9 @@ def test_the_same_weights_compute_the_same_on_jax(tmp_path: Path) -> None:
             sorted(back.items()), sorted(original.items()), strict=True
         ):
             np.testing.assert_array_equal(one, other)
-        assign(model, original)  # what was computed since then changed its running averages
-        same_update(model, batch, found)
+        if kind == "deployed":
+            assign(model, original)  # what was computed since changed its running averages
+            same_update(model, batch, found)
 
 
 def same_update(model: AcousticModel, batch: Batch, found: dict[str, Array]) -> None:

@@ -16,7 +16,7 @@ from ds2edge.training import profile as profiling
 from ds2edge.training.config import Convolution, ModelConfig, load_config
 from ds2edge.training.flops import forward_flops, training_flops
 from ds2edge.training.profile import Profile, lines_of, profile
-from ds2edge.training.trace import covered, own_seconds, part_of
+from ds2edge.training.trace import innermost, part_of, shared
 from ds2edge.training.train import prepare
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -103,9 +103,19 @@ def test_what_runs_inside_an_operation_is_counted_once() -> None:
         (2.0, 5.0, "ctc/Exp:Exp"),
         (3.0, 4.0, "AddN:AddN"),
         (5.0, 6.0, "AddN_1:AddN"),
+        (6.0, 8.0, "ParallelFor"),  # no operation: part of the one around it
     ]
-    assert own_seconds(events[::-1]) == {"recurrence": 4, "CTC": 2, "other": 2}
-    assert covered([(4.0, 5.0), (0.0, 2.0), (1.0, 3.0)]) == 4
+    found = innermost(events[::-1])
+    assert sorted(found) == found
+    assert shared(found) == {"recurrence": 4, "CTC": 2, "other": 2}
+
+
+def test_what_runs_side_by_side_shares_the_time() -> None:
+    spans = [(0.0, 4.0, "recurrence"), (2.0, 6.0, "CTC"), (3.0, 4.0, "CTC"), (8.0, 9.0, "CTC")]
+    assert shared(spans) == {
+        "recurrence": pytest.approx(2 + 1 / 2 + 1 / 3),
+        "CTC": pytest.approx(1 / 2 + 2 / 3 + 2 + 1),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -386,7 +386,7 @@ class _Training:
 
 
 def configure_threads(processes: int = 1) -> None:
-    """All cores that are ours to each operation: the recurrence has nothing to run beside it.
+    """All cores that are ours to each operation, and two at once: the two directions of a layer.
 
     Args:
         processes: that share the cores.
@@ -398,6 +398,6 @@ def configure_threads(processes: int = 1) -> None:
     try:
         threads = max(1, len(os.sched_getaffinity(0)) // processes)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(min(2, threads))
     except RuntimeError:  # the process used TensorFlow before: its settings stay
         log.debug("TensorFlow was running already; thread settings unchanged")

@@ -87,6 +87,7 @@ def profile(run: Run, steps: int = STEPS) -> Profile | None:
     if not parts:
         log.info("TensorFlow tells parts apart, on a processor only: here the step is one part")
         parts = {INPUT: _mean(t.input for t in plain), WHOLE: _mean(t.step for t in plain)}
+    among = f"; this worker alone, of {workers.count}" if workers.count > 1 else ""
     return Profile(
         parts={part: parts[part] for part in PARTS if part in parts},
         step=_mean(timing.whole for timing in plain),
@@ -94,7 +95,7 @@ def profile(run: Run, steps: int = STEPS) -> Profile | None:
         audio=_mean(timing.audio for timing in plain),
         flops=work.flops(range(steps)),
         peak=peak_flops(config.optimizer.precision),
-        setting=f"{config.optimizer.precision}, {_processor()}",
+        setting=f"{config.optimizer.precision}, {_processor()}{among}",
     )
 
 

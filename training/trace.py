@@ -20,8 +20,8 @@ NAMES = {
     "optimiser": r"(^|/)optimiser(/|$)",
     "output": r"_model(_\d+)?/",  # row convolution, connected layer, output layer
 }
-OPERATION = re.compile(r"[^\s:]+:[A-Za-z]\w*$")  # name in the graph, type
-Spans = list[tuple[float, float]]
+OPERATION = re.compile(r"[^\s:]+:\w+$")  # name in the graph, type
+Span = tuple[float, float, str]  # begin and end, seconds
 
 
 def can_trace() -> bool:
@@ -66,8 +66,8 @@ def read_trace(path: Path) -> tuple[dict[str, float], float]:
 
     trace = xplane_pb2.XSpace()
     trace.ParseFromString(path.read_bytes())
-    parts: dict[str, float] = defaultdict(float)
-    running: Spans = []
+    operations: list[Span] = []
+    running: list[tuple[float, float]] = []
     for plane in trace.planes:
         names = {key: value.name for key, value in plane.event_metadata.items()}
         for line in plane.lines:
@@ -81,26 +81,60 @@ def read_trace(path: Path) -> tuple[dict[str, float], float]:
                 for event in line.events
             ]
             running += [(a, b) for a, b, name in events if name.startswith("ExecutorState::Proc")]
-            for part, value in own_seconds(events).items():
-                parts[part] += value
-    return parts, covered(running)
+            operations += innermost(events)
+    return shared(operations), sum(shared([(a, b, REST) for a, b in running]).values())
 
 
-def own_seconds(events: Iterable[tuple[float, float, str]]) -> dict[str, float]:
-    """Seconds of the operations of each part on a thread, less those that run inside them."""
-    parts: dict[str, float] = defaultdict(float)
+def innermost(events: Iterable[Span]) -> list[Span]:
+    """What a thread does when: each moment is of the operation that began last.
+
+    Args:
+        events: begin, end and name.
+
+    Returns: begin, end and part, without what is of none.
+    """
+    found: list[Span] = []
     around: list[tuple[float, str | None]] = []  # end and part of what has begun
+    last = 0.0
+
+    def until(now: float) -> None:
+        nonlocal last
+        part = around[-1][1]
+        if part and now > last:
+            found.append((last, now, part))
+        last = now
+
     for begin, end, name in sorted(events, key=lambda event: (event[0], -event[1])):
         while around and around[-1][0] <= begin:
+            until(around[-1][0])
             around.pop()
-        part = part_of(name)
-        outer = around[-1][1] if around else None
-        if outer:
-            parts[outer] -= end - begin
-        if part:
-            parts[part] += end - begin
-        around.append((end, part))
-    return parts
+        if around:
+            until(begin)
+        last = begin
+        # What is no operation belongs to the one that it runs in.
+        around.append((end, part_of(name) or (around[-1][1] if around else None)))
+    while around:
+        until(around[-1][0])
+        around.pop()
+    return found
+
+
+def shared(spans: Iterable[Span]) -> dict[str, float]:
+    """Seconds of each part, where several threads are at work each with its share of the moment."""
+    changes = sorted(
+        change for begin, end, part in spans for change in ((begin, 1, part), (end, -1, part))
+    )
+    seconds: dict[str, float] = defaultdict(float)
+    active: dict[str, int] = defaultdict(int)
+    last = 0.0
+    for now, change, part in changes:
+        threads = sum(active.values())
+        for running, count in active.items():
+            if count:
+                seconds[running] += (now - last) * count / threads
+        active[part] += change
+        last = now
+    return dict(seconds)
 
 
 def part_of(event: str) -> str | None:
@@ -110,12 +144,3 @@ def part_of(event: str) -> str | None:
         return None
     found = (part for part, pattern in NAMES.items() if re.search(pattern, event))
     return next(found, REST)
-
-
-def covered(spans: Spans) -> float:
-    """Seconds in which one span or more is."""
-    total, until = 0.0, float("-inf")
-    for begin, end in sorted(spans):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total

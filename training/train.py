@@ -30,6 +30,7 @@ from ds2edge.training.config import TrainConfig, load_config
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.loop import Run, Stopped, configure_threads, train
+from ds2edge.training.memory import keep_memory
 from ds2edge.training.network.model import build_model, token_set
 from ds2edge.training.network.warm_start import take_weights
 from ds2edge.training.profile import STEPS, show_profile
@@ -175,6 +176,7 @@ def run_to_the_end(
         raise ConfigError(f"--checkpoint-minutes needs 0 or more, got {options.checkpoint_minutes}")
     if options.profile is not None and options.profile < 1:
         raise ConfigError(f"--profile needs 1 update or more, got {options.profile}")
+    keep_memory()
     cluster = cluster_of(options, os.environ)
     with ExitStack() as stack:
         if cluster and cluster.index:  # the folder is the chief's, perhaps on another machine
