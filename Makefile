@@ -7,7 +7,8 @@ DEMO ?= tests/data/speech/2428-83705-0017.mp3
 VENVS := .venv
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NEEDED_PACKAGES := python3-dev python3-venv g++ make
-SYSTEM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev \
+LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
+SYSTEM_PACKAGES := $(LM_PACKAGES) \
   libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
@@ -18,7 +19,7 @@ SOURCES := pyproject.toml CMakeLists.txt \
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test test-system docs faults lm-tools system-packages check system-check clean
+.PHONY: help demo test test-system docs faults lm-tools system-packages check lm-check system-check clean
 
 # $(call need_packages,NAMES): all that are missing, in one line; says nothing outside Debian.
 define need_packages
@@ -59,7 +60,7 @@ test: $(VENVS)/test/.installed
 	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
 	$(VENVS)/test/bin/pytest -m 'not system'
 
-test-system: $(VENVS)/test/.installed lm-tools
+test-system: $(VENVS)/test/.installed system-check lm-tools
 	$(VENVS)/test/bin/pytest -m system
 
 docs: $(VENVS)/docs/.installed
@@ -69,7 +70,7 @@ docs: $(VENVS)/docs/.installed
 faults: $(VENVS)/test/.installed
 	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
 
-lm-tools: | check system-check $(TOOLS)/.installed
+lm-tools: | check lm-check $(TOOLS)/.installed
 	$(call configure,tools,-DDS2_LM_TOOLS=ON)
 	$(call compile,tools,lmplz build_binary)
 	@echo "build/tools has lmplz and build_binary"
@@ -104,6 +105,9 @@ check:
 	  command -v $(CXX) >/dev/null || missing="$$missing g++"; \
 	  command -v make >/dev/null || missing="$$missing make"; \
 	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+
+lm-check:
+	$(call need_packages,$(LM_PACKAGES))
 
 system-check:
 	$(call need_packages,$(SYSTEM_PACKAGES))

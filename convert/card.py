@@ -31,10 +31,11 @@ def model_card(manifest: Manifest, notes: str, command: str) -> str:
     """The model card, Markdown."""
     config = manifest.training["config"]
     model, history = config["model"], manifest.training["history"]
+    norm = "without batch norm" if model["norm"] == "none" else "with sequence-wise batch norm"
     sections = [
         f"# {manifest.name}",
-        "Deep Speech 2 in its deployed form: causal convolutions, forward GRU with sequence-wise "
-        "batch norm, row convolution, CTC. Made by ds2edge.",
+        f"Deep Speech 2 in its deployed form: causal convolutions, forward GRU {norm}, row "
+        "convolution, CTC. Made by ds2edge.",
         "## Model",
         f"- {len(model['convolutions'])} convolutions, {model['layers']} GRU layers of "
         f"{model['units']}, look-ahead {model['look_ahead']} steps of "

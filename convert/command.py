@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Convert a checkpoint to a quantised model bundle and prove them equal.",
         epilog=EPILOG,
     )
-    parser.add_argument("checkpoint", type=Path, help="best.npz or last.npz of `ds2edge train`")
+    parser.add_argument(
+        "checkpoint", type=Path, help="best.npz, last.npz or average.npz of `ds2edge train`"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder, or FILE.ds2")
     parser.add_argument("--name", help="of the bundle [name of --out]")
     parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
@@ -49,18 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--like", metavar="BUNDLE", help="whose language model, decoder and delay to take over"
     )
     defaults = SearchOptions()
-    parser.add_argument("--beam", type=int, help=f"hypotheses kept [{defaults.beam}]")
+    parser.add_argument(
+        "--beam", type=int, help=f"hypotheses kept [that of --like, or {defaults.beam}]"
+    )
     parser.add_argument(
         "--max-ambiguity",
         type=int,
         help="outputs after which what is not certain is committed to the best "
-        f"[{defaults.max_ambiguity}]",
+        f"[that of --like, or {defaults.max_ambiguity}]",
     )
     parser.add_argument(
         "--delay",
         type=float,
         help="seconds from a sound to the output that tells it, as benchmarks/times.py measures it "
-        "[0]",
+        "[that of --like, or 0]",
     )
     parser.add_argument(
         "--prior-weight",
@@ -69,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="X",
         help="of the label prior that is divided out, as `ds2edge tune` finds it [%(default)s]",
     )
-    parser.add_argument("--dev", type=Path, help="manifest whose split dev tunes the decoder")
+    parser.add_argument(
+        "--dev",
+        type=Path,
+        help="manifest whose split dev tunes decoder and confidences, and measures the label prior",
+    )
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
     parser.add_argument("--licence", default="", help="of the weights, an SPDX expression")

@@ -14,6 +14,7 @@ from keras import ops
 
 from ds2edge.audio_file import read_audio
 from ds2edge.bundle import (
+    ARCHIVE,
     CARD,
     CHECK,
     LANGUAGE_MODEL,
@@ -23,6 +24,7 @@ from ds2edge.bundle import (
     Bundle,
     Manifest,
     StepGrid,
+    check_replaceable,
     load_bundle,
     pack_bundle,
     write_bundle,
@@ -83,8 +85,10 @@ def convert(
     Raises:
         ConfigError: the label prior has no recordings to be measured on.
         DataError: the checkpoint or the language model does not fit.
-        BundleError: the converted model is not the same model.
+        BundleError: the converted model is not the same model, or `out` holds something else.
     """
+    if out.suffix != ARCHIVE:
+        check_replaceable(out)  # now: what follows may take hours
     config = checkpoint.config
     tokens = token_set(config.model)
     if language_model and language_model.description.get("tokens") != tokens.digest:
@@ -252,7 +256,7 @@ def _check_member(converted: Converted, frames: np.ndarray[Any, Any]) -> bytes:
 
 
 def _write(out: Path, manifest: Manifest, members: dict[str, bytes | Path]) -> Bundle:
-    if out.suffix != ".ds2":
+    if out.suffix != ARCHIVE:
         return write_bundle(out, manifest, members)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="letter or digit that the model is to have besides; may be repeated",
     )
     parser.add_argument(
-        "--epochs", type=int, default=0, help="passes [3 to 20, fewer the more there is]"
+        "--epochs", type=int, default=0, help="passes [1 to 20, fewer the more there is]"
     )
     parser.add_argument(
         "--learning-rate",
@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return prepare(config, settings.root, folder, options.fresh, start)
 
-    return run_to_the_end(prepared, folder, options, start, config, next_command(options, folder))
+    then = f"to use it: {next_command(options, folder)}"
+    return run_to_the_end(prepared, folder, options, start, config, then)
 
 
 def open_model(reference: str) -> Checkpoint:
@@ -105,7 +106,8 @@ def open_model(reference: str) -> Checkpoint:
 
 def next_command(options: argparse.Namespace, folder: Path) -> str:
     """What makes a bundle of the result."""
-    command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", options.data.resolve().stem]
+    bundle = f"{options.data.resolve().stem}.ds2"
+    command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", bundle]
     if Path(options.model).suffix != ".npz":
         command += ["--like", options.model]
     if not options.token:

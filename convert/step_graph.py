@@ -16,8 +16,7 @@ from keras import ops
 
 from ds2edge.acoustic import captured_stderr
 from ds2edge.bundle import StepGrid
-from ds2edge.errors import ConfigError
-from ds2edge.training.config import ModelConfig
+from ds2edge.convert.convertible import check_convertible
 from ds2edge.training.network.layers import SequenceConvolution, frequency_padding
 from ds2edge.training.network.model import AcousticModel
 from ds2edge.training.network.recurrent import CLIP
@@ -148,7 +147,7 @@ def build_step_graph(model: AcousticModel, chunk_outputs: int) -> StepGraph:
         ConfigError: there is none for models of this kind.
     """
     config = model.config
-    _check(config)
+    check_convertible(config)
     grid = StepGrid(chunk_outputs * config.time_stride, config.time_stride, config.look_ahead)
     return StepGraph(fold(model), grid, model.feature_size)
 
@@ -176,25 +175,6 @@ def to_tflite(graph: StepGraph, folder: str, quantise: bool) -> bytes:
     with captured_stderr():
         content: bytes = converter.convert()
     return content
-
-
-def _check(config: ModelConfig) -> None:
-    if config.direction == "both":
-        raise ConfigError(
-            'a model of direction = "both" answers when it has heard the end and cannot run on a '
-            "stream: distil it into a forward model (ds2edge distill) and convert that one"
-        )
-    needed = {"cell": "gru", "candidate": "tanh", "connected": 0}
-    for key, value in needed.items():
-        if getattr(config, key) != value:
-            raise ConfigError(
-                f"models of {key} = {getattr(config, key)!r} can be trained, not converted; "
-                f"needed {value!r}"
-            )
-    if config.norm == "input" or not config.look_ahead:
-        raise ConfigError(
-            'models of norm = "input" or look_ahead = 0 can be trained, not converted'
-        )
 
 
 def _fold_convolution(layer: SequenceConvolution, bins: int, incoming: float) -> FoldedConvolution:

@@ -38,6 +38,7 @@ MODEL, CHECK = "model.tflite", "check.npz"
 LEXICON, LANGUAGE_MODEL = "lexicon.txt", "language_model.bin"
 CARD, LICENCE = "MODEL_CARD.md", "LICENSE.txt"
 REQUIRED = (MODEL, CHECK)
+ARCHIVE = ".ds2"  # ends the name of a bundle in one file
 EMBEDDED = Path(__file__).parent / "bundles"
 LARGEST_MEMBER = 2**31  # bytes; an archive that claims more is refused
 LONGEST_DELAY = 5.0  # seconds
@@ -158,7 +159,12 @@ def load_bundle(reference: str | os.PathLike[str] | Bundle = "en") -> Bundle:
 
 
 def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes | Path]) -> Bundle:
-    """Write a bundle folder, replacing an older one only when the new one is whole."""
+    """Write a bundle folder, replacing an older one only when the new one is whole.
+
+    Raises:
+        BundleError: the folder holds something else.
+    """
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as temporary:
         new = Path(temporary) / "new"
@@ -182,6 +188,18 @@ def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes |
             folder.rename(Path(temporary) / "old")
         new.rename(folder)
     return load_bundle(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to put a bundle in the place of anything but a bundle.
+
+    Raises:
+        BundleError: there is a file, or a folder with other things.
+    """
+    if not folder.exists() or (folder / MANIFEST).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise BundleError(f"{folder} is no bundle and would be lost: name another folder")
 
 
 def pack_bundle(bundle: Bundle, path: Path) -> Path:

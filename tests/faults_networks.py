@@ -98,7 +98,7 @@ NETWORK_FAULTS = (
     Fault(
         "models without a step graph are converted",
         "convert/step_graph.py",
-        "    _check(config)\n",
+        "    check_convertible(config)\n",
         "",
         (CONVERSION, "-k", "without"),
     ),

@@ -212,6 +212,19 @@ def test_an_archive_cannot_write_elsewhere(tmp_path: Path, cache: Path) -> None:
     assert not list(tmp_path.rglob("evil.txt"))
 
 
+@pytest.mark.parametrize("name", ["recordings", "recordings/a.wav"])
+def test_what_is_no_bundle_is_not_replaced(tiny_bundle: Bundle, tmp_path: Path, name: str) -> None:
+    kept = tmp_path / "recordings" / "a.wav"
+    kept.parent.mkdir()
+    kept.write_bytes(b"sound")
+    with pytest.raises(BundleError, match="would be lost"):
+        write_bundle(tmp_path / name, tiny_bundle.manifest, {})
+    assert kept.read_bytes() == b"sound"
+    (tmp_path / "empty").mkdir()
+    members = {name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members}
+    assert write_bundle(tmp_path / "empty", tiny_bundle.manifest, dict(members)).size
+
+
 def test_writing_replaces_a_bundle_as_a_whole(tiny_bundle: Bundle, folder: Path) -> None:
     (folder / "leftover").write_text("of an older bundle")
     members: dict[str, bytes | Path] = {

@@ -178,7 +178,7 @@ def test_a_new_token_is_learned_and_goes_all_the_way(
     assert cli.main([*command, *learn]) == 0
     assert capfd.readouterr().err.splitlines()[-1] == (
         "trained; to use it: ds2edge lm TEXT -o lm --token 'é' --token 7 && "
-        f"ds2edge convert {run}/best.npz -o mine --language-model lm"
+        f"ds2edge convert {run}/best.npz -o mine.ds2 --language-model lm"
     )
     losses = [record["loss"] for record in records(run / "steps.jsonl")]
     assert losses[-1] < 0.7 * losses[0]

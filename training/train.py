@@ -15,6 +15,7 @@ from typing import Any
 from ds2edge.arguments import INTERRUPTED, CommandParser, fail
 from ds2edge.cache import cache_folder
 from ds2edge.commands.interrupt import Interrupt
+from ds2edge.convert.convertible import check_convertible
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
@@ -26,7 +27,7 @@ from ds2edge.training.cluster import (
     end_with_parent,
     meet,
 )
-from ds2edge.training.config import TrainConfig, load_config
+from ds2edge.training.config import ModelConfig, TrainConfig, load_config
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.loop import Run, Stopped, configure_threads, train
@@ -49,9 +50,9 @@ log = logging.getLogger(__name__)
 EPILOG = """examples:
   ds2edge train tiny
       a first run, of two minutes, in a checkout of ds2edge
-  ds2edge train en-small --data speech
-      train on speech/*/manifest.tsv; after Ctrl-C, a kill or a loss of power the same command
-      goes on, as if nothing had been
+  ds2edge train my.toml --data speech
+      train on the corpora that my.toml names, speech/NAME/manifest.tsv; after Ctrl-C, a kill or a
+      loss of power the same command goes on, as if nothing had been
   ds2edge train my.toml --data speech --out runs/mine --fresh
       begin anew, checkpoints and logs in runs/mine
   ds2edge train my.toml --data speech --checkpoint-minutes 2
@@ -61,15 +62,18 @@ EPILOG = """examples:
       begin with the weights of a bundle
   ds2edge train my.toml --data speech --workers 2
       two processes of this machine share each batch (several GPUs: one for each)
+  ds2edge train my.toml --data speech --worker-index 0 --worker-addresses a:7001,b:7001
   ds2edge train my.toml --data speech --worker-index 1 --worker-addresses a:7001,b:7001
-      the same on two machines, here on the second, b; on a with --worker-index 0
-  ds2edge train en-small --data speech --profile
+      the same on two machines, the first line on a, the second on b
+  ds2edge train my.toml --data speech --profile
       what the time of an update is spent on: a table, and profile.png in the folder of the run
-  tensorboard --logdir ~/.cache/ds2edge/runs/en-small/tensorboard
-      watch the curves while it trains
+  tensorboard --logdir ~/.cache/ds2edge/runs/my/tensorboard
+      watch the curves while it trains (pip install tensorboard)
 
-the folder of a run holds:
-  best.npz      weights with the least character error rate on dev: what to convert
+a configuration has the tables features, model, data, augment, auxiliary, distill and optimizer; the
+page on training in the documentation has their keys, and training/configs/ examples. A run is named
+after the file, or its key `name`. Its folder, in ~/.cache/ds2edge/runs unless --out names another:
+  best.npz      weights with the least character error rate on dev
   last.npz      weights and all that going on needs
   average.npz   mean of the weights of the last epochs, with optimizer.average_last
   train.log     what was said, and every recording that was left out, with file and line
@@ -168,7 +172,7 @@ def run_to_the_end(
     Args:
         options: of `run_parser`.
         config: that several workers need to have the same of, before anything is prepared.
-        then: what makes use of the result; empty: `ds2edge convert` does.
+        then: what is said of the result in the end; empty: what `next_step` says.
 
     Returns: the exit code.
     """
@@ -198,9 +202,17 @@ def run_to_the_end(
             fail(str(stopped))
             return INTERRUPTED
         if workers.is_chief:
-            usual = f"ds2edge convert {folder / 'best.npz'} -o BUNDLE"
-            log.info("trained; to use it: %s", then or usual)
+            log.info("trained; %s", then or next_step(run.config.model, folder / "best.npz"))
     return 0
+
+
+def next_step(model: ModelConfig, best: Path) -> str:
+    """What its weights are good for."""
+    try:
+        check_convertible(model)
+    except ConfigError as error:
+        return f"{error}; to measure it: ds2edge evaluate MANIFEST --split dev --checkpoint {best}"
+    return f"to use it: ds2edge convert {best} -o BUNDLE"
 
 
 @contextmanager

@@ -252,7 +252,7 @@ def _parser() -> CommandParser:
         epilog=EPILOG,
     )
     parser.add_argument("manifests", metavar="MANIFEST", nargs="*", type=Path, help="manifest.tsv")
-    parser.add_argument("--split", help="only this split of it")
+    parser.add_argument("--split", help="only this split of it [all, test too, which is logged]")
     add_model_arguments(parser)
     parser.add_argument("--alpha", type=float, help="weight of the language model")
     parser.add_argument("--beta", type=float, help="added for each word")

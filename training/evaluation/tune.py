@@ -159,7 +159,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--seed", type=int, default=0, help="of what is tried [%(default)s]")
     parser.add_argument("--no-prior", action="store_true", help="alpha and beta alone")
     parser.add_argument("--study", type=Path, metavar="FILE", help="keep trials there, and go on")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="error rate over the weights")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="error rate over the weights; png, svg or pdf"
+    )
     return parser
 
 
