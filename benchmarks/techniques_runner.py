@@ -119,6 +119,8 @@ class Runner:
         place = Place(self.out, row.name)
         if place.evaluation.exists():
             return
+        if row.teacher and not Place(self.out, row.teacher).evaluation.exists():
+            raise RuntimeError(f"its teacher, {row.teacher}, failed")
         train = ["train", place.config, "--data", self.out / "data", "--out", place.run]
         if row.teacher:
             train[0] = "distill"
@@ -159,7 +161,8 @@ class Runner:
             with place.usage.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         if child.returncode:
-            last = (place.run / "terminal.log").read_text(errors="replace").strip().splitlines()[-1]
+            said = (place.run / "terminal.log").read_text(errors="replace").strip()
+            last = said.splitlines()[-1] if said else "nothing was said"
             raise RuntimeError(f"{arguments[0]} ended with {child.returncode}: {last}")
 
     def _end(self, row: Row, future: Future[None]) -> None:

@@ -12,8 +12,9 @@ from ds2edge.bundle import load_bundle
 from ds2edge.cache import cache_folder
 from ds2edge.convert.restore import restore
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.convertible import obstacle
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
-from ds2edge.training.loop import Run
+from ds2edge.training.loop import Run, configure_threads
 from ds2edge.training.network.extra_tokens import with_outputs
 from ds2edge.training.train import prepare, run_parser, run_to_the_end
 
@@ -35,7 +36,7 @@ checkpoint is a better start than a bundle, whose weights int8 has rounded.
 
 In the end the command that makes a bundle of it is printed; --like gives it the language model and
 decoder of the bundle that it came from. A model with a token more needs a language model with it:
-ds2edge lm TEXT --token é
+ds2edge lm TEXT -o lm --token é
 """
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge finetune` command."""
-    parser = run_parser("ds2edge finetune", "Adapt a model to recordings of your own.", EPILOG)
+    description = "Adapt a model to recordings of your own."
+    parser = run_parser("ds2edge finetune", description, EPILOG, several=False)
     parser.add_argument("model", help="bundle: en, folder or .ds2 file; or checkpoint, .npz")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with manifest.tsv, or another manifest"
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the highest [%(default)g]",
     )
     options = parser.parse_args(arguments)
+    configure_threads()  # before a model is built
     start = open_model(options.model)
     if options.token:
         start = with_outputs(start, options.token)
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return prepare(config, settings.root, folder, options.fresh, start)
 
-    then = f"to use it: {next_command(options, folder)}"
+    then = "" if obstacle(config.model) else f"to use it: {next_command(options, folder)}"
     return run_to_the_end(prepared, folder, options, start, config, then)
 
 

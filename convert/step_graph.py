@@ -16,7 +16,7 @@ from keras import ops
 
 from ds2edge.acoustic import captured_stderr
 from ds2edge.bundle import StepGrid
-from ds2edge.convert.convertible import check_convertible
+from ds2edge.training.convertible import check_convertible
 from ds2edge.training.network.layers import SequenceConvolution, frequency_padding
 from ds2edge.training.network.model import AcousticModel
 from ds2edge.training.network.recurrent import CLIP

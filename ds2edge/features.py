@@ -52,6 +52,8 @@ class FeatureSettings:
             raise ConfigError(
                 f"need 0 <= low < high <= {self.sample_rate / 2} Hz, got {self.low}, {self.high}"
             )
+        if self.size < 1:
+            raise ConfigError(f"features need a bin or more, got {self.size}; see features.bins")
         if not self.horizon_frames >= 2:
             raise ConfigError(
                 f"features.horizon_frames must be 2 or more, got {self.horizon_frames}"

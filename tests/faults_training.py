@@ -150,7 +150,7 @@ TRAINING_FAULTS = (
     Fault(
         "mended recordings stay as they were",
         "training/data/feature_cache.py",
-        "    files = [(str(u.path), _size(u.file)) for u in utterances]\n",
+        "    files = [(str(u.path), *_state(u.file)) for u in utterances]\n",
         "    files = [str(u.path) for u in utterances]\n",
         (MANIFEST, "-k", "mended"),
     ),

@@ -122,6 +122,18 @@ def test_a_model_is_adapted_to_text_without_any_audio(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_what_fails_leaves_the_model_before(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(SENTENCES * 20))
+    command = ["lm", str(text), "-o", str(tmp_path / "lm"), "--tools", str(TOOLS), "--words", "6"]
+    assert cli([*command, "--order", "3", "--prune", "0"]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "lm").iterdir()}
+    text.write_text("other words\n")
+    assert cli([*command, "--order", "3", "--megabytes", "0.000001"]) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "lm").iterdir()} == before
+
+
+@pytest.mark.system
 def test_a_token_more_is_in_the_lexicon(tmp_path: Path) -> None:
     text = tmp_path / "menu.txt"
     text.write_text("Café CAFE\u0301 naïve\n" * 3)

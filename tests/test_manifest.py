@@ -16,7 +16,7 @@ from ds2edge.text import english_characters
 from ds2edge.training.config import Corpus
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.corpora import load_recordings, read_corpora, unknown_characters
-from ds2edge.training.data.feature_cache import Change
+from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.data.manifest import read_manifest
 
 TOKENS = english_characters()
@@ -113,6 +113,7 @@ def test_what_cannot_be_used_is_left_out_with_file_and_line(
     sound(tmp_path / "speech" / "none.wav", 0.0)
     (tmp_path / "speech" / "text.wav").write_text("no sound\n")
     sound(tmp_path / "speech" / "cut.wav", 3.0)
+    sound(tmp_path / "speech" / "half.wav", 4.0)  # its header claims another rate
     path = write_manifest(
         tmp_path / "speech",
         "good.wav\t1.0\tgood\tx\ttrain",
@@ -126,22 +127,23 @@ def test_what_cannot_be_used_is_left_out_with_file_and_line(
         "cut.wav\t20.0\tcut\tx\ttrain",
         "promised.wav\t21.0\tlong\tx\ttrain",
         "missing.wav\t1.0\ttwice\tx\ttrain",
+        "half.wav\t8.0\thalf\tx\ttrain",
     )
     assert used(load(tmp_path, "speech")) == ["good.wav", "telephone.wav"]
 
     (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert warning == (
-        f"train: left out 9 of 11 recordings: 2 without a file (first: {path}, line 4); "
+        f"train: left out 10 of 12 recordings: 2 without a file (first: {path}, line 4); "
         f"2 that cannot be read (first: {path}, line 8); "
+        f"2 not as long as the manifest says (first: {path}, line 10); "
         f"1 without text (first: {path}, line 5); "
         f"1 that cannot be spelled (first: {path}, line 6); "
         f"1 longer than 20 s (first: {path}, line 11); "
         f"1 too short for its text (first: {path}, line 7); "
-        f"1 not as long as the manifest says (first: {path}, line 10); "
         "unknown characters: '3' 1 times, 'ß' 1 times"
     )
     details = [r.message for r in caplog.records if r.levelno == logging.DEBUG]
-    assert sorted(int(d.split(", line ")[1].split(":")[0]) for d in details) == [*range(4, 13)]
+    assert sorted(int(d.split(", line ")[1].split(":")[0]) for d in details) == [*range(4, 14)]
     for detail in (
         f"{path}, line 8: left out, that cannot be read: {tmp_path}/speech/none.wav has 0 samples",
         f"{path}, line 7: left out, too short for its text: 188 tokens in 34 steps",
@@ -162,6 +164,47 @@ def test_a_recording_that_was_mended_is_read_anew(tmp_path: Path) -> None:
     assert used(load(tmp_path, "speech")) == ["good.wav"]
     sound(tmp_path / "speech" / "bad.wav", 1.0)
     assert used(load(tmp_path, "speech")) == ["good.wav", "bad.wav"]
+
+
+def test_a_recording_that_was_made_louder_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "speech" / "a.wav"
+    sound(path, 1.0)
+    write_manifest(tmp_path / "speech", "a.wav\t1.0\tgood\tx\ttrain")
+    (before,) = load(tmp_path, "speech").features
+    samples, rate = soundfile.read(path)
+    size = path.stat().st_size
+    soundfile.write(path, samples * 4, rate, format="WAV")
+    assert path.stat().st_size == size
+    (after,) = load(tmp_path, "speech").features
+    assert not np.array_equal(before.frames, after.frames)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "why"),
+    [(None, "is not a readable recording"), (0.01, "shorter than 400")],
+)
+def test_statistics_of_nothing_are_refused(tmp_path: Path, seconds: float | None, why: str) -> None:
+    path = tmp_path / "speech" / "a.wav"
+    if seconds:
+        sound(path, seconds)
+    else:
+        path.parent.mkdir()
+        path.write_text("no sound\n")
+    manifest = write_manifest(tmp_path / "speech", "a.wav\t0.01\ta\tx\ttrain")
+    with pytest.raises(
+        DataError, match=rf"none can be used; of the first, {manifest}, line 2: .*{why}"
+    ):
+        feature_statistics(read_manifest(manifest), FEATURES)
+
+
+def test_what_a_killed_process_had_begun_is_removed(tmp_path: Path) -> None:
+    sound(tmp_path / "speech" / "a.wav", 1.0)
+    write_manifest(tmp_path / "speech", "a.wav\t1.0\tgood\tx\ttrain")
+    (tmp_path / "cache").mkdir()
+    begun = tmp_path / "cache" / "a.frames.npy.1.part"
+    begun.write_bytes(b"begun")
+    load(tmp_path, "speech")
+    assert not begun.exists()
 
 
 def test_a_corpus_without_any_text_is_noise(

@@ -393,6 +393,23 @@ def test_a_row_that_fails_leaves_the_others(
     assert (out / "runs" / "distilled" / "evaluation.json").exists()
 
 
+def test_a_teacher_that_failed_teaches_nobody(
+    runner: ModuleType,
+    small: Any,
+    stored: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("FAILS", "both")
+    work = runner.Runner(small.rows, small.rows, out, 1)
+    for _ in work.updates():
+        pass
+    assert [row.name for row in work.failed] == ["both", "distilled"]
+    assert "distilled failed: its teacher, both, failed" in caplog.text
+    assert "distill distilled" not in said(stored)
+
+
 def test_stopped_it_asks_for_a_checkpoint_and_goes_on(
     runner: ModuleType,
     small: Any,

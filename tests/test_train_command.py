@@ -94,7 +94,7 @@ def test_interrupted_and_killed_it_goes_on_as_if_nothing_had_been(
         *_, last = process.stderr or ()
     assert process.returncode == 130
     assert last.startswith("ds2edge: stopped in epoch ")
-    assert last.endswith(f"the same command goes on from {tmp_path}/parts/last.npz\n")
+    assert last.endswith(f"without --fresh, goes on from {tmp_path}/parts/last.npz\n")
 
     with start(command) as process:  # a kill at any moment after that
         until(process, "checkpoint: epoch 3, update 1 of 4")

@@ -76,7 +76,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(
 ) -> None:
     stops = ((1, 1), (4, EPOCH), (2, EPOCH + 1))  # in an epoch, while dev is measured, in the next
     for asked, done in stops:
-        with pytest.raises(Stopped, match=r"^stopped in epoch .*; the same command goes on from "):
+        with pytest.raises(Stopped, match=r"^stopped in epoch .*, without --fresh, goes on from "):
             train(prepare(LIVELY, corpus, tmp_path), interrupt=InterruptAt(asked))
         assert len(records(tmp_path / "steps.jsonl")) == done
     train(prepare(LIVELY, corpus, tmp_path))

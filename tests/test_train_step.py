@@ -13,7 +13,7 @@ from ds2edge.training.config import OptimizerConfig
 from ds2edge.training.data.batches import Batch, pad
 from ds2edge.training.network.loss import ctc_loss
 from ds2edge.training.optimizer import build_optimizer, build_schedule
-from ds2edge.training.step import build_stepper, clip
+from ds2edge.training.step import build_stepper, clip, few
 
 BINS, TOKENS = 5, 7
 
@@ -141,3 +141,9 @@ def test_weights_are_averaged() -> None:
         mean = now if mean is None else 0.75 * mean + 0.25 * now
     optimizer.finalize_variable_values(model.trainable_variables)
     np.testing.assert_allclose(weights(model)[0], mean, rtol=1e-5)
+
+
+def test_batches_are_padded_to_few_lengths() -> None:
+    sizes = [few(n) for n in range(1, 3001)]
+    assert all(n <= size <= 1.125 * n + 1 for n, size in enumerate(sizes, 1))
+    assert len(set(sizes)) < 90  # which are compiled one by one

@@ -227,6 +227,8 @@ def test_checkpoint_round_trip_and_damage(checkpoint: Checkpoint, tmp_path: Path
         ("[auxiliary]\nlayers = [5]", "auxiliary.layers has 5, needed: a recurrent layer, 1 to 4"),
         ("[auxiliary]\nlayers = [1, 1]", "names a layer twice"),
         ("[auxiliary]\nweight = 1", "auxiliary.weight needs 0 or more, below 1"),
+        ("[features]\nbins = 0", "a bin or more, got 0"),
+        ("[features]\nkind = 'log_spectrogram'\nlow = 8.0\nhigh = 9.0", "a bin or more, got 0"),
         ("][", "not TOML"),
     ],
 )

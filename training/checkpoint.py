@@ -17,7 +17,7 @@ from keras import ops
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.plain_values import from_dict
 from ds2edge.training.config import TrainConfig
-from ds2edge.training.files import npy, partial_file
+from ds2edge.training.files import partial_file, write_npz
 
 FORMAT = 2  # 1 stands only at the end of an epoch
 BROKEN = (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError)
@@ -47,11 +47,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
     arrays |= {f"weights/{k}": v for k, v in checkpoint.weights.items()}
     arrays |= {f"training/{k}": v for k, v in checkpoint.training.items()}
-    # As np.savez, which leaves an archive open when the disk is full.
-    with partial_file(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                npy.write_array(member, np.asarray(array), allow_pickle=False)
+    with partial_file(path) as file:
+        write_npz(file, arrays)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -96,7 +96,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder below the data folder, with a manifest.tsv."""
+    """A folder below the data folder, with a manifest.tsv; or a manifest of another name."""
 
     folder: str
     repeat: int = 1  # how often an epoch sees each recording
@@ -272,5 +272,5 @@ def load_config(path: str | Path) -> TrainConfig:
 def _shipped(path: str | Path) -> Path | None:
     """`tiny`, `tiny.toml` or `configs/tiny.toml`, where there is no such file."""
     found = CONFIGS / f"{Path(path).stem}.toml"
-    named = Path(path).parent in (Path(), Path(CONFIGS.name)) and not Path(path).exists()
+    named = Path(path).parent in (Path(), Path(CONFIGS.name)) and not Path(path).is_file()
     return found if named and found.exists() else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from ds2edge.errors import DataError
 
+log = logging.getLogger(__name__)
 npy: Any = np.lib.format  # some versions of NumPy have no types for it
 
 
@@ -46,6 +49,21 @@ def partial_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
 
 
+def write_npz(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """As np.savez, which leaves an archive open when the disk is full."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+def write_header(file: IO[bytes], rows: int, columns: int) -> None:
+    """The start of an .npy file of float16; its length does not depend on `rows`."""
+    kind = npy.dtype_to_descr(np.dtype(np.float16))
+    header = {"descr": kind, "fortran_order": False, "shape": (rows, columns)}
+    npy.write_array_header_1_0(file, header)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a folder to this process while it is entered; a kill frees it, too.
@@ -68,10 +86,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """Wait until no other process has a folder in this way, then have it."""
+    """Wait until no other process has a folder in this way, then have it.
+
+    What a process that was killed had begun to write is removed.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that writes to %s", folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        for part in folder.glob("*.part"):
+            part.unlink()
         yield
     finally:
         os.close(handle)

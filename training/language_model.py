@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import lzma
+import os
 import shutil
 import subprocess
 import tempfile
@@ -154,20 +155,20 @@ def build(
         counts, own = _write(texts, tokens, sentences), _write(adapt, tokens, adapted)
         frequent = [word for word, _ in counts.most_common(options.words)]
         words = sorted({*frequent, *own})
-        (out / LEXICON).write_text("\n".join(words) + "\n", encoding="utf-8")
-        binary = out / LANGUAGE_MODEL
+        lexicon, binary = (Path(folder) / name for name in (LEXICON, LANGUAGE_MODEL))
+        lexicon.write_text("\n".join(words) + "\n", encoding="utf-8")
 
         def make(prune: Pruning) -> float:
             arpa = Path(folder) / "arpa"
             if adapt:
                 parts = Path(folder) / "arpa0", Path(folder) / "arpa1"
                 pad = ("--vocab_pad", len(words))  # both share out to all words that they never saw
-                _run_lmplz(lmplz, sentences, out / LEXICON, parts[0], options.order, prune, pad)
+                _run_lmplz(lmplz, sentences, lexicon, parts[0], options.order, prune, pad)
                 own_prune = options.adapted_prune
-                _run_lmplz(lmplz, adapted, out / LEXICON, parts[1], options.order, own_prune, pad)
+                _run_lmplz(lmplz, adapted, lexicon, parts[1], options.order, own_prune, pad)
                 mix_arpa(*parts, options.weight, arpa)
             else:
-                _run_lmplz(lmplz, sentences, out / LEXICON, arpa, options.order, prune)
+                _run_lmplz(lmplz, sentences, lexicon, arpa, options.order, prune)
             bits = ("-q", options.probability_bits, "-b", options.backoff_bits)
             _run([build_binary, "-s", *bits, "-a", options.pointer_bits, "trie", arpa, binary])
             megabytes = binary.stat().st_size / 1e6
@@ -178,20 +179,24 @@ def build(
         if options.megabytes:
             prune = prune_to_fit(make, options.megabytes)
         make(prune)
-    covered = sum(counts[word] for word in words) / counts.total()
-    description = {
-        "tokens": tokens.digest,
-        "order": options.order,
-        "words": len(words),
-        "prune": prune,
-        "sources": [path.name for path in texts],
-        "text_words": counts.total(),
-        "coverage": round(covered, 5),
-    }
-    if adapt:
-        adapted_to = {"texts": [path.name for path in adapt], "weight": options.weight}
-        description["adapted"] = {**adapted_to, "text_words": own.total()}
-    (out / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        covered = sum(counts[word] for word in words) / counts.total()
+        description = {
+            "tokens": tokens.digest,
+            "order": options.order,
+            "words": len(words),
+            "prune": prune,
+            "sources": [path.name for path in texts],
+            "text_words": counts.total(),
+            "coverage": round(covered, 5),
+        }
+        if adapt:
+            adapted_to = {"texts": [path.name for path in adapt], "weight": options.weight}
+            description["adapted"] = {**adapted_to, "text_words": own.total()}
+        # What was there before stays until all of the new one is there.
+        for path in (lexicon, binary):
+            os.replace(path, out / path.name)
+        text = json.dumps(description, indent=1) + "\n"
+        (out / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
     return LanguageModel(out, description)
 
 

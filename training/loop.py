@@ -182,6 +182,9 @@ def begin(
         progress = Progress(data=digest)
         # At once: a disk that is full or not ours is known before hours are spent.
         save_checkpoint(run.last, state.checkpoint(run.config, progress))
+        for name in ("best.npz", "average.npz", "epoch-*.npz"):  # of a run that began anew
+            for old in run.folder.glob(name):
+                old.unlink()
         return progress
     progress = state.resume(checkpoint)
     if progress.data not in ("", digest):
@@ -232,7 +235,8 @@ class _Training:
         except Stopped:
             self.save()
             raise Stopped(
-                f"stopped in {self.where()}; the same command goes on from {self.run.last}"
+                f"stopped in {self.where()}; the same command, without --fresh, goes on from "
+                f"{self.run.last}"
             ) from None
 
     def epoch(self) -> None:

@@ -35,15 +35,32 @@ Stepper = Callable[[Sequence[Batch]], Update]
 
 def inputs(batch: Batch) -> dict[str, Any]:
     """What `AcousticModel` takes."""
-    return {"features": batch.features, "frames": batch.frames}
+    return {"features": _lengthened(batch.features, batch), "frames": batch.frames}
 
 
 def targets(batch: Batch) -> dict[str, Any]:
     """What `compute_loss` of `AcousticModel` takes, or with a teacher that of `Distillation`."""
-    found: dict[str, Any] = {"tokens": batch.tokens, "lengths": batch.lengths}
+    found: dict[str, Any] = {"tokens": _lengthened(batch.tokens, batch), "lengths": batch.lengths}
     if batch.teacher is not None:
         found |= {"teacher": batch.teacher, "labelled": batch.labelled}
     return found
+
+
+def few(size: int) -> int:
+    """The next of eight sizes from a power of two to its double."""
+    step = 1 << max(0, size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+def _lengthened(array: Any, batch: Batch) -> Any:
+    """Padded to one of few lengths where each length is compiled for itself.
+
+    Not with a teacher, whose steps go with the frames.
+    """
+    if keras.backend.backend() == "tensorflow" or batch.teacher is not None:
+        return array
+    more = few(array.shape[1]) - array.shape[1]
+    return np.pad(array, ((0, 0), (0, more), *((0, 0) for _ in array.shape[2:])))
 
 
 def build_stepper(

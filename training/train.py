@@ -15,7 +15,6 @@ from typing import Any
 from ds2edge.arguments import INTERRUPTED, CommandParser, fail
 from ds2edge.cache import cache_folder
 from ds2edge.commands.interrupt import Interrupt
-from ds2edge.convert.convertible import check_convertible
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
@@ -28,7 +27,8 @@ from ds2edge.training.cluster import (
     meet,
 )
 from ds2edge.training.config import ModelConfig, TrainConfig, load_config
-from ds2edge.training.data.corpora import load_recordings, read_corpora
+from ds2edge.training.convertible import obstacle
+from ds2edge.training.data.corpora import load_recordings, manifest_path, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.loop import Run, Stopped, configure_threads, train
 from ds2edge.training.memory import keep_memory
@@ -104,8 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def run_parser(command: str, description: str, epilog: str) -> CommandParser:
-    """The parser of a command that trains, with the options that all of them have."""
+def run_parser(command: str, description: str, epilog: str, several: bool = True) -> CommandParser:
+    """The parser of a command that trains, with the options that all of them have.
+
+    Args:
+        several: it can have several workers, as nothing can that computes before they meet.
+    """
     parser = CommandParser(command, description=description, epilog=epilog)
     parser.add_argument("--out", type=Path, help="checkpoints, logs [cache folder/runs/NAME]")
     parser.add_argument("--fresh", action="store_true", help="do not resume")
@@ -129,7 +133,10 @@ def run_parser(command: str, description: str, epilog: str) -> CommandParser:
         metavar="N",
         help=f"measure N updates of a new model part by part, and stop; nothing is kept [{STEPS}]",
     )
-    add_worker_arguments(parser)
+    if several:
+        add_worker_arguments(parser)
+    else:
+        parser.set_defaults(workers=1, worker_index=None, worker_addresses=None)
     return parser
 
 
@@ -151,10 +158,9 @@ def data_folder(options: argparse.Namespace, config: TrainConfig) -> Path:
     if options.data:
         return Path(options.data)
     folders = dict.fromkeys(corpus.folder for corpus in (*config.data.train, *config.data.dev))
-    if missing := [name for name in folders if not Path(name, "manifest.tsv").exists()]:
+    if missing := [path for name in folders if not (path := manifest_path(Path(name))).is_file()]:
         raise ConfigError(
-            f"{options.config} needs --data FOLDER, the one that has "
-            f"{', '.join(f'{name}/manifest.tsv' for name in missing)}"
+            f"{options.config} needs --data FOLDER, the one that has {', '.join(map(str, missing))}"
         )
     return Path()
 
@@ -182,6 +188,8 @@ def run_to_the_end(
         raise ConfigError(f"--profile needs 1 update or more, got {options.profile}")
     keep_memory()
     cluster = cluster_of(options, os.environ)
+    if not cluster:
+        configure_threads()
     with ExitStack() as stack:
         if cluster and cluster.index:  # the folder is the chief's, perhaps on another machine
             stack.enter_context(warnings_on_terminal())
@@ -208,10 +216,8 @@ def run_to_the_end(
 
 def next_step(model: ModelConfig, best: Path) -> str:
     """What its weights are good for."""
-    try:
-        check_convertible(model)
-    except ConfigError as error:
-        return f"{error}; to measure it: ds2edge evaluate MANIFEST --split dev --checkpoint {best}"
+    if why := obstacle(model):
+        return f"{why}; to measure it: ds2edge evaluate MANIFEST --split dev --checkpoint {best}"
     return f"to use it: ds2edge convert {best} -o BUNDLE"
 
 

@@ -193,7 +193,7 @@ class SeveralWorkers(Workers):
             verb = "is" if len(gone) == 1 else "are"
             lost = f"the workers lost each other: {_first(error)}"
             who = f"{names} {verb} gone" if gone else lost
-        return f"{who}; started again, the run goes on from its last checkpoint"
+        return f"{who}; started again, without --fresh, the run goes on from its last checkpoint"
 
 
 def need_tensorflow() -> None:

@@ -56,7 +56,7 @@ class Pick:
 def plan_epoch(
     recordings: Recordings, data: DataConfig, frame_rate: float, seed: int, epoch: int
 ) -> list[Pick]:
-    """The batches of an epoch: every recording as often as it repeats, at a drawn speed and gain.
+    """The batches of an epoch: every recording as often as it repeats, each time changed as drawn.
 
     The same for the same seed and epoch. They come in random order; in the first epoch by their
     longest recording, shortest first, if the data ask for it (SortaGrad, section 3.3 of the paper).

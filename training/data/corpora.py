@@ -22,6 +22,7 @@ from ds2edge.training.data.manifest import Utterance, read_manifest
 from ds2edge.training.evaluation.split import refuse_test_split
 from ds2edge.training.network.loss import alignable
 
+APART = 1.25  # a rate that is taken for another one makes twice the length, or 16/11 of it
 SLACK = 0.5  # seconds that a manifest and a recording may be apart, however short it is
 
 
@@ -152,4 +153,4 @@ def _usable(
 
 def _alike(promised: float, found: float) -> bool:
     """Whether two lengths in seconds can be of one recording."""
-    return promised / 2 - SLACK <= found <= promised * 2 + SLACK
+    return promised / APART - SLACK <= found <= promised * APART + SLACK

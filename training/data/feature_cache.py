@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import forkserver, get_context
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.data.shards import with_sounds
-from ds2edge.training.files import npy, partial_file, taking_turns
+from ds2edge.training.files import partial_file, taking_turns, write_header
 
 # Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
 OFFLINE_CHUNK = 16
@@ -105,7 +105,7 @@ def cached_features(
 
 def cache_name(utterances: Sequence[Utterance], settings: FeatureSettings, change: Change) -> str:
     """Tells the features of these recordings, as they are now, from all others."""
-    files = [(str(u.path), _size(u.file)) for u in utterances]
+    files = [(str(u.path), *_state(u.file)) for u in utterances]
     key = json.dumps([settings.as_dict(), change.speed, *change.levels, files])
     return hashlib.sha256(key.encode()).hexdigest()[:20]
 
@@ -123,11 +123,21 @@ def unreadable(utterance: Utterance, settings: FeatureSettings) -> str | None:
 def feature_statistics(
     utterances: Sequence[Utterance], settings: FeatureSettings, jobs: int | None = None
 ) -> FeatureSettings:
-    """Settings with mean and deviation of the training set, as normalisation will see it."""
+    """Settings with mean and deviation of the training set, as normalisation will see it.
+
+    Raises:
+        DataError: none of the recordings that are measured has a frame.
+    """
     sample = utterances[:: max(1, len(utterances) // 400)]
     items = list(with_sounds(sample))  # read once, for both passes
     with _workers(jobs) as pool:
         raw = list(_in_order(pool, partial(_log_power, settings), items))
+        if not any(map(len, raw)):
+            why = unreadable(sample[0], settings) or f"it is shorter than {settings.window} samples"
+            raise DataError(
+                f"{len(sample)} recordings were tried and none can be used; of the first, "
+                f"{sample[0].where}: {why}"
+            )
         mean = np.concatenate(raw).mean(axis=0, dtype=np.float64)
         centred = replace(settings, mean=tuple(mean.tolist()), deviation=())
         frames = _in_order(pool, partial(_features, centred, Change()), items)
@@ -145,7 +155,7 @@ def _compute(
 ) -> None:
     starts, total = [0], 0
     with partial_file(frames_path) as file, _workers(jobs) as pool:
-        _write_header(file, 0, settings.size)
+        write_header(file, 0, settings.size)
         begin = file.tell()
         work = _in_order(pool, partial(_features, settings, change), with_sounds(utterances))
         for frames in track(work, str(change), len(utterances)):
@@ -153,25 +163,20 @@ def _compute(
             total += len(frames)
             starts.append(total)
         file.seek(0)
-        _write_header(file, total, settings.size)
+        write_header(file, total, settings.size)
         if file.tell() != begin:
             raise AssertionError("NumPy leaves room for the length in its header")
     with partial_file(starts_path) as file:
         np.save(file, np.array(starts, np.int64))
 
 
-def _write_header(file: IO[bytes], frames: int, bins: int) -> None:
-    """The start of an .npy file; its length does not depend on `frames`."""
-    kind = npy.dtype_to_descr(np.dtype(np.float16))
-    header = {"descr": kind, "fortran_order": False, "shape": (frames, bins)}
-    npy.write_array_header_1_0(file, header)
-
-
-def _size(path: Path) -> int:
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time: of a recording that is made louder in place only the time is another."""
     try:
-        return path.stat().st_size
+        found = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _workers(jobs: int | None) -> ProcessPoolExecutor:
@@ -181,7 +186,8 @@ def _workers(jobs: int | None) -> ProcessPoolExecutor:
         forkserver.ensure_running()  # and what it forks will not hear Ctrl-C, which is the parent's
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("forkserver"))
+    jobs = jobs or len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(jobs, mp_context=get_context("forkserver"))
 
 
 def _in_order(
@@ -240,4 +246,6 @@ def _log_power(settings: FeatureSettings, item: Item) -> Frames:
     except AudioError:
         return np.zeros((0, settings.size), np.float32)
     count = max(0, (len(samples) - settings.window) // settings.hop + 1)
+    if not count:
+        return np.zeros((0, settings.size), np.float32)
     return FeatureExtractor(settings, OFFLINE_CHUNK).log_power(samples, count)

@@ -23,7 +23,7 @@ from ds2edge.training.config import TrainConfig
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.feature_cache import Change, FeatureCache, cache_name
 from ds2edge.training.evaluation.outputs import model_log_probs
-from ds2edge.training.files import npy, partial_file, taking_turns
+from ds2edge.training.files import partial_file, taking_turns, write_header, write_npz
 from ds2edge.training.network.model import AcousticModel, build_model, token_set
 from ds2edge.training.snapshot import differences
 
@@ -124,7 +124,8 @@ def _parts(features: FeatureCache, model: AcousticModel, path: Path, doing: str)
                 log_probs[i] = block.astype(np.float16)
             with partial_file(part) as file:
                 lengths = np.array([len(log_probs[i]) for i in some], np.int64)
-                np.savez(file, steps=np.concatenate([log_probs[i] for i in some]), lengths=lengths)
+                steps = np.concatenate([log_probs[i] for i in some])
+                write_npz(file, {"steps": steps, "lengths": lengths})
         yield part
 
 
@@ -135,13 +136,8 @@ def _join(parts: Sequence[Path], steps_path: Path, starts_path: Path) -> None:
         with np.load(part) as file:
             lengths += file["lengths"].tolist()
             tokens = file["steps"].shape[1]
-    header = {
-        "descr": npy.dtype_to_descr(np.dtype(np.float16)),
-        "fortran_order": False,
-        "shape": (sum(lengths), tokens),
-    }
     with partial_file(steps_path) as target:
-        npy.write_array_header_1_0(target, header)
+        write_header(target, sum(lengths), tokens)
         for part in parts:
             with np.load(part) as file:
                 target.write(file["steps"].tobytes())

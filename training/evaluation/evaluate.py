@@ -146,6 +146,8 @@ def read_sources(manifests: Sequence[Path], of_split: str | None) -> list[Source
         for name, manifest in zip(names, manifests, strict=True)
         for u in read_manifest(manifest, of_split)
     ]
+    if any(source.utterance.shard for source in sources):
+        raise DataError("shards are for training; give the manifest of the recordings themselves")
     missing = [str(s.utterance.path) for s in sources if not s.utterance.path.is_file()]
     if missing:
         raise DataError(f"{len(missing)} of {len(sources)} recordings are missing: {missing[0]}")

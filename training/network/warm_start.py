@@ -38,11 +38,16 @@ def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
     source = build_model(checkpoint.config.model, checkpoint.config.features)
     assign(source, checkpoint.weights)
     row: Any = model.row.kernel if model.row else None
-    for variable, given in zip(model.variables, source.variables, strict=False):
+    if len(model.variables) != len(source.variables):
+        raise DataError(
+            f"the model to start from has other layers: {len(source.variables)} variables, "
+            f"needed {len(model.variables)}"
+        )
+    for variable, given in zip(model.variables, source.variables, strict=True):
         value = ops.convert_to_numpy(given)
         if variable is row:
             value = value[: variable.shape[0]]
-        if len(model.variables) != len(source.variables) or value.shape != tuple(variable.shape):
+        if value.shape != tuple(variable.shape):
             raise DataError(
                 f"the model to start from has {given.path} of shape {value.shape}, "
                 f"needed {tuple(variable.shape)}"
