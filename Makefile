@@ -58,7 +58,7 @@ demo: $(VENVS)/demo/.installed
 test: $(VENVS)/test/.installed
 	$(VENVS)/test/bin/ruff check .
 	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
-	$(VENVS)/test/bin/pytest -m 'not system'
+	$(VENVS)/test/bin/pytest -n 2 --dist loadfile -m 'not system'
 
 test-system: $(VENVS)/test/.installed system-check lm-tools
 	$(VENVS)/test/bin/pytest -m system

@@ -214,9 +214,6 @@ def _welcome(
             server.settimeout(min(0.5, max(0.001, deadline - time.monotonic())))
             try:
                 connection = stack.enter_context(closing(server.accept()[0]))
-                connection.settimeout(2.0)
-                hello = json.loads(_line(connection))
-                number, problem = hello["index"], _misfit(own, hello, came)
             except TimeoutError:
                 if time.monotonic() < deadline:
                     continue
@@ -225,7 +222,12 @@ def _welcome(
                 problem = f"{names} did not come within {patience:g} s; start it, or see that it "
                 problem += f"can reach {cluster.addresses[0]}"
                 break
-            except (OSError, ValueError, KeyError, TypeError):  # somebody else knocked
+            try:
+                connection.settimeout(2.0)
+                hello = json.loads(_line(connection))
+                number, problem = hello["index"], _misfit(own, hello, came)
+            except (OSError, ValueError, KeyError, TypeError):  # somebody else, or too slow
+                connection.close()  # so that a worker knocks again
                 continue
             came.add(number)
             told.append(connection)
