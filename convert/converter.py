@@ -130,7 +130,9 @@ def convert(
         LICENCE: f"Licence of these weights: {licence or 'none given'}\n".encode(),
     }
     if language_model:
-        members |= {LEXICON: language_model.lexicon, LANGUAGE_MODEL: language_model.binary}
+        members[LANGUAGE_MODEL] = language_model.binary
+        if language_model.words is not None:
+            members[LEXICON] = language_model.lexicon
     return _write(out, manifest, members)
 
 
@@ -228,7 +230,7 @@ def _decoder(
 ) -> Decoder:
     if language_model is None:
         return Decoder(tokens, options=options)
-    words = language_model.lexicon.read_text(encoding="utf-8").split()
+    words = language_model.words
     return Decoder(tokens, words=words, language_model=language_model.binary, options=options)
 
 

@@ -132,6 +132,13 @@ def mandarin_characters() -> TokenSet:
     return TokenSet((BLANK_TOKEN, *_LETTERS, *filter(None, hanzi)))
 
 
+TOKEN_SETS = {
+    "english_characters": english_characters,
+    "english_bigrams": english_bigrams,
+    "mandarin_characters": mandarin_characters,
+}
+
+
 def with_tokens(tokens: TokenSet, characters: Iterable[str]) -> TokenSet:
     """A set with characters more, as of another language or digits.
 

@@ -154,6 +154,34 @@ TRAINING_FAULTS = (
         "    files = [str(u.path) for u in utterances]\n",
         (MANIFEST, "-k", "mended"),
     ),
+    Fault(
+        "louder recordings of the same size stay as they were",
+        "training/data/feature_cache.py",
+        "(str(u.path), *_state(u.file)) for u",
+        "(str(u.path), _state(u.file)[0]) for u",
+        (MANIFEST, "-k", "louder"),
+    ),
+    Fault(
+        "a recording may be half as long as promised",
+        "training/data/corpora.py",
+        "APART = 1.25",
+        "APART = 2.0",
+        (MANIFEST, "-k", "left_out_with_file"),
+    ),
+    Fault(
+        "a bundle takes the place of recordings",
+        "ds2edge/bundle.py",
+        "    check_replaceable(folder)\n",
+        "",
+        ("tests/test_bundle.py", "-k", "is_not_replaced"),
+    ),
+    Fault(
+        "a slow worker waits for an answer that does not come",
+        "training/cluster.py",
+        "                connection.close()  # so that a worker knocks again\n",
+        "",
+        ("tests/test_workers.py", "-k", "slow_to_speak"),
+    ),
     # ---- warnings
     Fault(
         "a rise is told at every update",

@@ -8,12 +8,20 @@ import lzma
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ds2edge.cli import main as cli
-from ds2edge.decoder import Decoder
+from ds2edge.decoder import Decoder, SearchOptions, greedy
 from ds2edge.errors import DataError
-from ds2edge.text import english_characters, with_tokens
+from ds2edge.text import (
+    BLANK_TOKEN,
+    english_bigrams,
+    english_characters,
+    mandarin_characters,
+    with_tokens,
+)
+from ds2edge.training.evaluation.outputs import language_decoder
 from ds2edge.training.language_model import (
     LanguageModel,
     open_language_model,
@@ -119,6 +127,44 @@ def test_a_model_is_adapted_to_text_without_any_audio(tmp_path: Path) -> None:
     }
     words = after.lexicon.read_text().split()
     Decoder(english_characters(), words=words, language_model=after.binary)
+
+
+@pytest.mark.system
+def test_a_mandarin_model_is_of_characters(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("你好吗。\n你好\n他很好。\n几号\n" * 5)
+    command = ["lm", str(text), "-o", str(tmp_path / "lm"), "--tools", str(TOOLS)]
+    command += ["--order", "2", "--prune", "0", "--tokens", "mandarin_characters"]
+    assert cli(command) == 0
+    made, tokens = open_language_model(tmp_path / "lm"), mandarin_characters()
+    assert made.words is None
+
+    log_probs = np.full((5, len(tokens)), -12.0, np.float32)
+    heard = [
+        {"你": 1.0},
+        {BLANK_TOKEN: 1.0},
+        {"好": 0.48, "号": 0.52},
+        {BLANK_TOKEN: 1.0},
+        {"吗": 1.0},
+    ]
+    for frame, said in zip(log_probs, heard, strict=True):
+        for token, probability in said.items():
+            frame[tokens.tokens.index(token)] = np.log(probability)
+    assert greedy(log_probs, tokens) == "你号吗"
+    decoder = language_decoder(tmp_path / "lm", tokens, SearchOptions())
+    ((best, *_),) = decoder.decode([log_probs])
+    assert [word.text for word in best.words] == ["你", "好", "吗"]
+
+
+@pytest.mark.system
+def test_bigram_models_have_language_models_of_words(tmp_path: Path) -> None:
+    (text, *_) = write_text(tmp_path)
+    command = ["lm", str(text), "-o", str(tmp_path / "lm"), "--tools", str(TOOLS)]
+    assert cli([*command, "--order", "2", "--prune", "0", "--tokens", "english_bigrams"]) == 0
+    decoder = language_decoder(tmp_path / "lm", english_bigrams(), SearchOptions())
+    assert decoder.decode([np.zeros((3, 758), np.float32)])
+    with pytest.raises(DataError, match="another token set"):
+        language_decoder(tmp_path / "lm", english_characters(), SearchOptions())
 
 
 @pytest.mark.system

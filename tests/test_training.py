@@ -240,6 +240,22 @@ def test_bad_configurations_are_named(tmp_path: Path, text: str, named: str) -> 
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name = 'a'\nunits = 3", 2),
+        ("[model]\nlayers = 3\n[auxiliary]\n\nlayers = [5]", 5),
+        ("[data]\n\ntrain = [{ folder = 'a', repeats = 2 }]", 3),
+        ("[model]\n[other]", 2),
+    ],
+)
+def test_the_line_of_a_bad_key_is_named(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"^{path}, line {line}: "):
+        load_config(path)
+
+
 def test_models_are_written_with_keras_ops() -> None:
     """So that they run on Keras's other backends too."""
     for name in ("layers", "recurrent", "model"):

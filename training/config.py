@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -252,7 +253,8 @@ def load_config(path: str | Path) -> TrainConfig:
     """
     path = _shipped(path) or path
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values = tomllib.loads(text)
     except OSError as error:
         names = ", ".join(sorted(shipped.stem for shipped in CONFIGS.glob("*.toml")))
         raise ConfigError(
@@ -266,7 +268,23 @@ def load_config(path: str | Path) -> TrainConfig:
             raise ConfigError("distill.teacher is filled in by `ds2edge distill --teacher`")
         return config
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}{_line(text, str(error))}: {error}") from None
+
+
+def _line(text: str, message: str) -> str:
+    """Where the key stands that a message names first, as `table.key` or `'key'`; perhaps empty."""
+    named = re.search(r"([a-z_]+)\.(?:[a-z_]+\.)*([a-z_]+)|'([a-z_]+)'", message)
+    if not named:
+        return ""
+    wanted, key = named[1] or "", named[2] or named[3]
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+\s*([a-z_]+)", line):
+            table = header[1]
+        found = re.search(rf"(^|[{{,])\s*{key}\s*=", line) or (not wanted and table == key)
+        if found and table == (wanted or table):
+            return f", line {number}"
+    return ""
 
 
 def _shipped(path: str | Path) -> Path | None:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, Bundle
 from ds2edge.errors import ConfigError, DataError, MissingExtraError
-from ds2edge.text import TokenSet, english_characters, normalise, with_tokens
+from ds2edge.text import TOKEN_SETS, TokenSet, normalise, with_tokens
 from ds2edge.training.arpa_mixture import mix_arpa
 from ds2edge.training.size_budget import Pruning, prune_to_fit
 
@@ -37,6 +37,8 @@ EPILOG = """examples:
   ds2edge lm books.txt.xz --adapt letters.txt -o lm-mine
       adapted to text of yours: all its words are in the lexicon, and a fifth of each probability
       comes from it; more where it is all that is ever said: --weight 0.5
+  ds2edge lm novels.txt --tokens mandarin_characters --order 5 -o lm-zh
+      of characters, for a Mandarin model
   ds2edge lm books.txt.xz --token é -o lm-mine
       for a model that `ds2edge finetune --token é` gave a token more
 
@@ -78,6 +80,13 @@ class LanguageModel:
         return self.folder / LEXICON
 
     @property
+    def words(self) -> list[str] | None:
+        """Of the lexicon; None: it is a model of tokens, which has none."""
+        if not self.lexicon.exists():
+            return None
+        return self.lexicon.read_text(encoding="utf-8").split()
+
+    @property
     def binary(self) -> Path:
         return self.folder / LANGUAGE_MODEL
 
@@ -101,6 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--token", action="append", default=[], metavar="CHAR", help="that the model has besides"
     )
+    parser.add_argument(
+        "--tokens",
+        choices=TOKEN_SETS,
+        default="english_characters",
+        help="that the model has; of Mandarin, a model of characters is built [%(default)s]",
+    )
     parser.add_argument("--words", type=int, default=defaults.words, help="[%(default)s]")
     parser.add_argument("--order", type=int, default=defaults.order, help="[%(default)s]")
     parser.add_argument("--prune", type=int, nargs="+", default=defaults.prune, help="[0 1 2 3]")
@@ -122,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = LanguageModelOptions(
         given.words, given.order, tuple(given.prune), given.megabytes, weight=given.weight
     )
-    tokens = with_tokens(english_characters(), given.token)
+    tokens = with_tokens(TOKEN_SETS[given.tokens](), given.token)
     made = build(given.texts, given.out, tokens, options, given.tools, given.adapt)
-    sizes = {path.name: path.stat().st_size for path in (made.binary, made.lexicon)}
+    paths = [path for path in (made.binary, made.lexicon) if path.exists()]
+    sizes = {path.name: path.stat().st_size for path in paths}
     print(", ".join(f"{name}: {size / 1e6:.2f} MB" for name, size in sizes.items()))
     return 0
 
@@ -137,7 +153,7 @@ def build(
     tools: Path | None = None,
     adapt: Sequence[Path] = (),
 ) -> LanguageModel:
-    """Build lexicon and model.
+    """Build lexicon and model; of a token set without a space, a model of its tokens alone.
 
     Args:
         tools: folder of lmplz and build_binary; None: they are on the PATH.
@@ -183,6 +199,7 @@ def build(
         description = {
             "tokens": tokens.digest,
             "order": options.order,
+            "of": "tokens" if tokens.space is None else "words",
             "words": len(words),
             "prune": prune,
             "sources": [path.name for path in texts],
@@ -193,8 +210,11 @@ def build(
             adapted_to = {"texts": [path.name for path in adapt], "weight": options.weight}
             description["adapted"] = {**adapted_to, "text_words": own.total()}
         # What was there before stays until all of the new one is there.
-        for path in (lexicon, binary):
-            os.replace(path, out / path.name)
+        os.replace(binary, out / LANGUAGE_MODEL)
+        if tokens.space is None:
+            (out / LEXICON).unlink(missing_ok=True)
+        else:
+            os.replace(lexicon, out / LEXICON)
         text = json.dumps(description, indent=1) + "\n"
         (out / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
     return LanguageModel(out, description)
@@ -211,7 +231,8 @@ def open_language_model(folder: Path) -> LanguageModel:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} is no language model of `ds2edge lm`: {error}") from None
     made = LanguageModel(folder, description)
-    for path in (made.lexicon, made.binary):
+    needed = [made.binary] if description.get("of") == "tokens" else [made.lexicon, made.binary]
+    for path in needed:
         if not path.is_file():
             raise DataError(f"{folder} has no {path.name}; build it again with `ds2edge lm`")
     return made
@@ -245,14 +266,22 @@ def _open_text(path: Path) -> IO[str]:
 
 
 def _write(texts: Sequence[Path], tokens: TokenSet, path: Path) -> Counter[str]:
-    """The sentences of texts in one file. Returns: how often each word is in them."""
+    """The sentences of texts in one file, or their tokens where nothing stands between words.
+
+    Returns: how often each word, or token, is in them.
+    """
     counts = Counter[str]()
     with path.open("w", encoding="utf-8") as file:
         for sentence in read_sentences(texts, tokens):
-            counts.update(sentence.split())
-            file.write(sentence + "\n")
-    if texts and not counts:
-        raise DataError(f"no words in {', '.join(map(str, texts))}")
+            words = sentence.split() if tokens.space is not None else list(sentence)
+            counts.update(words)
+            file.write(" ".join(words) + "\n")
+        if texts and not counts:
+            raise DataError(f"no words in {', '.join(map(str, texts))}")
+        if texts and tokens.space is None:  # a decoder needs a model that knows every token
+            unseen = [token for token in tokens.tokens[1:] if token not in counts]
+            file.writelines(f"{token}\n" for token in unseen)
+            counts.update(unseen)
     return counts
 
 

@@ -136,8 +136,7 @@ def language_decoder(folder: Path, tokens: TokenSet, options: SearchOptions) -> 
     model = open_language_model(folder)
     if model.description.get("tokens") != tokens.digest:
         raise DataError(f"{folder} was built for another token set than the model's")
-    words = model.lexicon.read_text(encoding="utf-8").split()
-    return Decoder(tokens, words=words, language_model=model.binary, options=options)
+    return Decoder(tokens, words=model.words, language_model=model.binary, options=options)
 
 
 def model_log_probs(model: AcousticModel, recordings: Sequence[FloatArray]) -> list[LogProbs]:

@@ -8,13 +8,7 @@ import keras
 from keras import ops
 
 from ds2edge.features import FeatureSettings
-from ds2edge.text import (
-    TokenSet,
-    english_bigrams,
-    english_characters,
-    mandarin_characters,
-    with_tokens,
-)
+from ds2edge.text import TOKEN_SETS, TokenSet, with_tokens
 from ds2edge.training.config import ModelConfig
 from ds2edge.training.network.layers import (
     CausalConvolution,
@@ -31,12 +25,6 @@ from ds2edge.training.network.loss import ctc_loss
 from ds2edge.training.network.recurrent import clipped_relu
 
 Tensor = Any
-
-TOKEN_SETS = {
-    "english_characters": english_characters,
-    "english_bigrams": english_bigrams,
-    "mandarin_characters": mandarin_characters,
-}
 
 
 def token_set(config: ModelConfig) -> TokenSet:
