@@ -94,6 +94,7 @@ def test_interrupted_and_killed_it_goes_on_as_if_nothing_had_been(
         *_, last = process.stderr or ()
     assert process.returncode == 130
     assert last.startswith("ds2edge: stopped in epoch ")
+    assert last.removeprefix("ds2edge: ") in (tmp_path / "parts" / "train.log").read_text()
     assert last.endswith(f"without --fresh, goes on from {tmp_path}/parts/last.npz\n")
 
     with start(command) as process:  # a kill at any moment after that

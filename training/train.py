@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from ds2edge.arguments import INTERRUPTED, CommandParser, fail
 from ds2edge.cache import cache_folder
 from ds2edge.commands.interrupt import Interrupt
-from ds2edge.errors import ConfigError
+from ds2edge.errors import ConfigError, Ds2edgeError
 from ds2edge.features import FeatureSettings
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
 from ds2edge.training.cluster import (
@@ -207,8 +207,13 @@ def run_to_the_end(
             with Interrupt() as interrupt:
                 train(run, options.fresh, start, interrupt)
         except Stopped as stopped:
+            log.debug("%s", stopped)  # the terminal has it from `fail`
             fail(str(stopped))
             return INTERRUPTED
+        except (Ds2edgeError, OSError) as error:
+            with suppress(OSError):  # the disk that is full is that of the log
+                log.debug("%s", error)
+            raise
         if workers.is_chief:
             log.info("trained; %s", then or next_step(run.config.model, folder / "best.npz"))
     return 0
