@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,11 +181,13 @@ def markdown(results: Sequence[Result]) -> str:
         f"A row is {INCONCLUSIVE} where it or the other one is above {LIMIT:g} % CER. `left out`: "
         "recordings too short for their text at that stride, or unreadable.",
     ]
-    if chance := [r.apart for r in results if set(r.row.changes) == {"optimizer.seed"}]:
-        points = 100 * abs(chance[0].rate) if chance[0] else 0.0
-        within = [r.row.title for r in results if r.apart and 100 * abs(r.apart.rate) <= points]
+    if chance := [r for r in results if set(r.row.changes) == {"optimizer.seed"}]:
+        points = 100 * abs(chance[0].apart.rate) if chance[0].apart else 0.0
+        others = [r for r in results if r.apart and r is not chance[0]]
+        within = [r.row.title for r in others if r.apart and 100 * abs(r.apart.rate) <= points]
         notes.append(
-            f"Another seed alone makes {points:.1f} points. No more than that: {', '.join(within)}."
+            f"Another seed alone makes {points:.1f} points. "
+            f"No more than that: {', '.join(within) or 'none'}."
         )
     return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
 
@@ -196,7 +199,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
 
     figure = Figure(figsize=(15, 6), layout="constrained")
     rates, errors, losses = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
-    colours = [colormaps["tab20"](i / 20) for i in range(20)]
+    colours = [colormaps["tab20"](i / 20) for i in (*range(0, 20, 2), *range(1, 20, 2))]
     for place, result in enumerate(results):
         base = result.row.name == BASE
         colour = INK if base else colours[place % 20]
@@ -206,17 +209,20 @@ def draw(results: Sequence[Result], path: Path) -> None:
         faint = result.outcome == INCONCLUSIVE
         rates.plot(result.cer, place, "o", color=colour, fillstyle="none" if faint else "full")
         curve = [100 * epoch["dev_cer"] for epoch in result.history]
-        errors.plot(range(1, len(curve) + 1), curve, label=result.row.title, **style)
+        errors.plot(range(1, len(curve) + 1), curve, **style)
         losses.plot(*_smooth(result.losses), **style)
         if base:
             rates.axvline(result.cer, color=INK, linewidth=0.8)
     rates.axvline(LIMIT, color=ACCENT, linestyle=":", label="above: inconclusive")
-    rates.set_yticks(range(len(results)), [result.row.title for result in results])
+    titles = [textwrap.fill(result.row.title, 34) for result in results]
+    rates.set_yticks(range(len(results)), titles)
+    for tick, result, colour in zip(rates.get_yticklabels(), results, colours, strict=False):
+        tick.set_color(INK if result.row.name == BASE else colour)
     rates.invert_yaxis()
-    rates.legend(loc="lower right", fontsize=8)
+    rates.legend(loc="upper right", fontsize=8)
     rates.set(xlabel="CER on dev, %, with 95 % intervals")
-    errors.set(xlabel="epochs", ylabel="CER on dev, %")
-    errors.legend(fontsize=7)
+    errors.set(xlabel="epochs; colours as on the left", ylabel="CER on dev, %")
+    errors.xaxis.get_major_locator().set_params(integer=True)
     losses.set(xlabel="updates", ylabel="loss per token", yscale="log")
     for axes in (rates, errors, losses):
         axes.grid(alpha=0.3)
