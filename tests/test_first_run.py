@@ -20,6 +20,7 @@ from ds2edge.training.evaluation.metrics import character_error_rate
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
 MANIFEST = ROOT / "tests" / "data" / "first-run" / "manifest.tsv"
 CONFIG = str(ROOT / "training" / "configs" / "tiny.toml")
 
@@ -37,8 +38,10 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def commands() -> tuple[str, str, str]:
-    """The three of the README."""
-    (block,) = re.findall(r"^```\n(ds2edge train \S+tiny\.toml.*?)^```$", README, re.M | re.S)
+    """The three of the README and of the page on training."""
+    found = re.compile(r"^```\n(ds2edge train \S+tiny\.toml.*?)^```$", re.M | re.S)
+    (block,) = found.findall(README)
+    assert found.findall(TRAINING) == [block]
     train, convert, transcribe = block.splitlines()
     return train, convert, transcribe
 
