@@ -109,7 +109,8 @@ def open_model(reference: str) -> Checkpoint:
 
 def next_command(options: argparse.Namespace, folder: Path) -> str:
     """What makes a bundle of the result."""
-    bundle = f"{options.data.resolve().stem}.ds2"
+    data = options.data.resolve()
+    bundle = f"{(data.parent if data.name == 'manifest.tsv' else data).stem}.ds2"
     command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", bundle]
     if Path(options.model).suffix != ".npz":
         command += ["--like", options.model]

@@ -353,5 +353,5 @@ def test_the_command(
 def test_a_teacher_is_given_on_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('[distill]\nteacher = "abc"\n')
-    with pytest.raises(ConfigError, match=r"c.toml: distill.teacher is filled in by"):
+    with pytest.raises(ConfigError, match=r"c.toml, line 2: distill.teacher is filled in by"):
         load_config(path)

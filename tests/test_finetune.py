@@ -209,11 +209,11 @@ def test_a_bundle_is_fine_tuned_and_goes_on_where_it_stopped(
     learn = [*command, "--epochs", "3", "--keep", str(corpus / "speech")]
     assert cli.main([*learn, "--out", str(tmp_path / "whole")]) == 0
     said = capfd.readouterr().err.splitlines()[-1]
-    assert said.endswith(f"/whole/best.npz -o manifest --like {tmp_path}/tiny.ds2")
+    assert said.endswith(f"/whole/best.npz -o mine.ds2 --like {tmp_path}/tiny.ds2")
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "Interrupt", lambda: InterruptAt(2))
         assert cli.main([*learn, "--out", str(tmp_path / "parts")]) == 130
-    assert "the same command goes on" in capfd.readouterr().err
+    assert "the same command, without --fresh, goes on" in capfd.readouterr().err
     assert cli.main([*learn, "--out", str(tmp_path / "parts")]) == 0
     for name in ("steps.jsonl", "history.jsonl"):
         assert records(tmp_path / "parts" / name) == records(tmp_path / "whole" / name)

@@ -136,7 +136,7 @@ def test_two_workers_are_one_also_when_they_are_killed(command: Any, tmp_path: P
         chief.kill()
         said = other.last_line()
     assert other.returncode == 2
-    assert said.startswith(f"ds2edge: worker 0 ({found.addresses[0]}) is gone; started again, the")
+    assert said.startswith(f"ds2edge: worker 0 ({found.addresses[0]}) is gone; started again, ")
     assert not (tmp_path / "nothing").exists()
 
     with Process(command(parts, "--workers", "2")) as process:  # another one is
