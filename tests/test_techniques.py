@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -376,35 +376,35 @@ def test_a_teacher_comes_first_and_cores_are_shared(
     assert os.sched_getaffinity(0) == set(cores)
 
 
+@pytest.fixture
+def run_with_a_failure(
+    runner: ModuleType, small: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Any]:
+    """All rows, of which the named one fails."""
+
+    def run(name: str) -> Any:
+        monkeypatch.setenv("FAILS", name)
+        work = runner.Runner(small.rows, small.rows, out, 1)
+        for _ in work.updates():
+            pass
+        return work
+
+    return run
+
+
 def test_a_row_that_fails_leaves_the_others(
-    runner: ModuleType,
-    small: Any,
-    stored: Path,
-    out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    run_with_a_failure: Callable[[str], Any], out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("FAILS", "seed")
-    work = runner.Runner(small.rows, small.rows, out, 1)
-    for _ in work.updates():
-        pass
+    work = run_with_a_failure("seed")
     assert [row.name for row in work.failed] == ["seed"]
     assert "seed failed: train ended with 3: it cannot" in caplog.text
     assert (out / "runs" / "distilled" / "evaluation.json").exists()
 
 
 def test_a_teacher_that_failed_teaches_nobody(
-    runner: ModuleType,
-    small: Any,
-    stored: Path,
-    out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    run_with_a_failure: Callable[[str], Any], stored: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("FAILS", "both")
-    work = runner.Runner(small.rows, small.rows, out, 1)
-    for _ in work.updates():
-        pass
+    work = run_with_a_failure("both")
     assert [row.name for row in work.failed] == ["both", "distilled"]
     assert "distilled failed: its teacher, both, failed" in caplog.text
     assert "distill distilled" not in said(stored)

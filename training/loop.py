@@ -182,8 +182,8 @@ def begin(
         progress = Progress(data=digest)
         # At once: a disk that is full or not ours is known before hours are spent.
         save_checkpoint(run.last, state.checkpoint(run.config, progress))
-        for name in ("best.npz", "average.npz", "epoch-*.npz"):  # of a run that began anew
-            for old in run.folder.glob(name):
+        for name in ("best.npz", "average.npz", "epoch-*.npz") if fresh else ():
+            for old in run.folder.glob(name):  # of the run before
                 old.unlink()
         return progress
     progress = state.resume(checkpoint)
