@@ -223,3 +223,12 @@ def test_the_average_is_of_the_last_epochs(whole: Path) -> None:
 
 def records_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return checkpoint.progress["history"]
+
+
+def test_only_a_fresh_run_removes_the_weights_before(corpus: Path, tmp_path: Path) -> None:
+    best = tmp_path / "best.npz"
+    for fresh in (False, True):
+        best.write_bytes(b"of the run before")
+        with pytest.raises(Stopped):
+            train(prepare(LIVELY, corpus, tmp_path, fresh), fresh, interrupt=InterruptAt(1))
+        assert best.exists() != fresh
