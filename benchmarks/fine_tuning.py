@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
-from os.path import relpath
+from dataclasses import replace
 from pathlib import Path
 
 from common import print_table  # first: it pins threads
@@ -13,7 +12,7 @@ from common import print_table  # first: it pins threads
 from ds2edge import cli
 from ds2edge.arguments import CommandParser
 from ds2edge.errors import DataError, Ds2edgeError
-from ds2edge.training.data.manifest import COLUMNS, Utterance, read_manifest
+from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
 from ds2edge.training.evaluation.bootstrap import Bootstrap
 from ds2edge.training.evaluation.evaluate import Source, evaluate, read_sources
 from ds2edge.training.evaluation.outputs import open_recogniser
@@ -111,14 +110,8 @@ def divided(
 
 def write_corpus(folder: Path, utterances: Sequence[Utterance], split: str) -> Path:
     """A manifest of its own. Returns: its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "manifest.tsv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for u in utterances:
-            where = relpath(u.path.resolve(), folder)
-            writer.writerow([where, u.seconds, u.text, u.speaker, split])
+    write_manifest(path, [replace(u, path=u.path.resolve(), split=split) for u in utterances])
     return path
 
 

@@ -15,13 +15,13 @@ from ds2edge.arguments import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, CommandParse
 from ds2edge.commands import bench, completion, devices, info, mic, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
 
-# Commands of the `train` extra: imported when called, so that the others never need TensorFlow.
+# Commands of the extras: imported when called, so that the others never need what these do.
 TRAINING, CONVERSION = "ds2edge.training", "ds2edge.convert"
 EXTRA_COMMANDS = {
     "train": (f"{TRAINING}.train:main", "train an acoustic model"),
     "distill": (f"{TRAINING}.distill:main", "train a model that learns from another one"),
     "finetune": (f"{CONVERSION}.finetune:main", "adapt a model to recordings of your own"),
-    "data": (f"{TRAINING}.data.command:main", "prepare recordings to train on"),
+    "data": (f"{TRAINING}.data.command:main", "make training data of recordings"),
     "evaluate": (f"{TRAINING}.evaluation.evaluate:main", "measure word and character error rates"),
     "compare": (
         f"{TRAINING}.evaluation.compare:main",
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_parser(commands)
     completion.add_parser(commands, parser)
     for name, (_, help_text) in EXTRA_COMMANDS.items():
-        help_text = f"{help_text} (needs ds2edge[train])"
+        help_text = f"{help_text} (needs ds2edge[{_extra(name)}])"
         extra = commands.add_parser(name, help=help_text, add_help=False)
         extra.add_argument("files", metavar="FILE", nargs="*")  # for completion alone
     return parser
@@ -116,8 +116,14 @@ def _run_extra(command: str, arguments: Sequence[str]) -> int:
         return run(arguments)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"`ds2edge {command}` needs the package {error.name}: pip install 'ds2edge[train]'"
+            f"`ds2edge {command}` needs the package {error.name}: "
+            f"pip install 'ds2edge[{_extra(command)}]'"
         ) from None
+
+
+def _extra(command: str) -> str:
+    """The optional dependencies that a command needs."""
+    return "data" if command == "data" else "train"
 
 
 def _discard_output() -> None:

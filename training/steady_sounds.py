@@ -8,7 +8,6 @@ leaves what the model knows from speech only. A tick is taken for a plosive, a s
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +18,7 @@ import soundfile
 
 from ds2edge.arguments import CommandParser
 from ds2edge.progress import track
-from ds2edge.training.data.manifest import COLUMNS
+from ds2edge.training.data.manifest import Utterance, write_manifest
 
 RATE = 16_000
 EACH = 60  # recordings of each kind
@@ -37,15 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     audio = given.out / "audio"
     audio.mkdir(parents=True, exist_ok=True)
-    with (given.out / "manifest.tsv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for number in track(range(EACH * len(KINDS)), "sounds", EACH * len(KINDS)):
-            kind = list(KINDS)[number % len(KINDS)]
-            samples = sound(kind, np.random.default_rng([given.seed, number]))
-            name = f"audio/{kind}-{number // len(KINDS)}.flac"
-            soundfile.write(given.out / name, samples, RATE, subtype="PCM_16")
-            writer.writerow([name, f"{len(samples) / RATE:.2f}", "", kind, "train"])
+    made = []
+    for number in track(range(EACH * len(KINDS)), "sounds", EACH * len(KINDS)):
+        kind = list(KINDS)[number % len(KINDS)]
+        samples = sound(kind, np.random.default_rng([given.seed, number]))
+        path = audio / f"{kind}-{number // len(KINDS)}.flac"
+        soundfile.write(path, samples, RATE, subtype="PCM_16")
+        made.append(Utterance(path, len(samples) / RATE, "", kind, "train"))
+    write_manifest(given.out / "manifest.tsv", made)
     return 0
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import DataError
+from ds2edge.training.files import partial_file
 
 COLUMNS = ("path", "seconds", "text", "speaker", "split")
-SHARD_COLUMNS = ("shard", "record")  # where a recording is no file of its own
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,48 @@ def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]
         splits = sorted({row["split"] for _, row in rows})
         raise DataError(f"{path} has no recording of split {split!r}; it has {splits}")
     return utterances
+
+
+def write_manifest(
+    path: Path,
+    utterances: Iterable[Utterance],
+    more: Sequence[Mapping[str, object]] | None = None,
+) -> None:
+    """Write a table that `read_manifest` reads; the one that was there is replaced as a whole.
+
+    Args:
+        more: further columns, for each utterance the same ones.
+
+    Raises:
+        DataError: a path or a speaker has a tab or a new line in its name.
+        OSError: it cannot be written.
+    """
+    rows = [manifest_row(utterance, path.parent) for utterance in utterances]
+    if more is not None:
+        rows = [{**row, **others} for row, others in zip(rows, more, strict=True)]
+    text = io.StringIO(newline="")
+    names = list(rows[0]) if rows else list(COLUMNS)
+    writer = csv.writer(
+        text, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
+    )
+    try:
+        writer.writerows([names, *([row[name] for name in names] for row in rows)])
+    except csv.Error:
+        raise DataError(f"{path}: a path or a speaker has a tab or a new line in its name") from None
+    with partial_file(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def manifest_row(utterance: Utterance, folder: Path) -> dict[str, object]:
+    """An utterance as the columns of a manifest in `folder`."""
+    values = (
+        os.path.relpath(utterance.path, folder),
+        str(utterance.seconds),
+        " ".join(utterance.text.split()),  # a tab would begin another column
+        utterance.speaker,
+        utterance.split,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _utterance(manifest: Path, line: int, row: dict[str, Any]) -> Utterance:

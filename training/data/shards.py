@@ -8,22 +8,25 @@ reading any audio. TensorFlow checks each record's CRC.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import DataError
 from ds2edge.progress import track
-from ds2edge.training.data.manifest import COLUMNS, SHARD_COLUMNS, Utterance, read_manifest
+from ds2edge.training.data.manifest import (
+    Utterance,
+    manifest_row,
+    read_manifest,
+    write_manifest,
+)
 from ds2edge.training.files import partial_file
 
 DAMAGED = "delete it, and run the same `ds2edge data shard` again"
@@ -77,8 +80,14 @@ def write_shards(manifest: Path, folder: Path, size: int, jobs: int) -> tuple[in
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    with partial_file(target) as file:
-        file.write(_table(shards).encode())
+    places = [
+        {"shard": shard.path.name, "record": number}
+        for shard in shards
+        for number in range(len(shard.utterances))
+    ]
+    # Paths stay as they were: they are names now.
+    packed = [replace(u, path=folder / _name(u)) for shard in shards for u in shard.utterances]
+    write_manifest(target, packed, places)
     return len(shards), len(there)
 
 
@@ -154,7 +163,7 @@ def _example(utterance: Utterance) -> Any:
     def text(*values: bytes) -> Any:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
-    row = {name: text(value.encode()) for name, value in _row(utterance).items()}
+    row = {name: text(str(value).encode()) for name, value in _row(utterance).items()}
     feature = {"audio": text(utterance.path.read_bytes()), **row}
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
@@ -192,9 +201,9 @@ def _records(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path}, record {number}: {reason}; {DAMAGED}") from None
 
 
-def _row(utterance: Utterance) -> dict[str, str]:
-    values = (_name(utterance), str(utterance.seconds), utterance.text)
-    return dict(zip(COLUMNS, (*values, utterance.speaker, utterance.split), strict=True))
+def _row(utterance: Utterance) -> dict[str, object]:
+    assert utterance.manifest
+    return manifest_row(utterance, utterance.manifest.parent)
 
 
 def _name(utterance: Utterance) -> str:
@@ -206,15 +215,3 @@ def _name(utterance: Utterance) -> str:
 def _identity(utterance: Utterance) -> list[Any]:
     status = utterance.path.stat()
     return [*_row(utterance).values(), status.st_size, status.st_mtime_ns]
-
-
-def _table(shards: Sequence[Shard]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(
-        text, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
-    )
-    writer.writerow((*COLUMNS, *SHARD_COLUMNS))
-    for shard in shards:
-        for number, utterance in enumerate(shard.utterances):
-            writer.writerow((*_row(utterance).values(), shard.path.name, number))
-    return text.getvalue()
