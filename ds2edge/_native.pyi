@@ -96,3 +96,15 @@ class SearchState:
 def advance_all(
     states: list[SearchState], blocks: list[NDArray[np.float32]], threads: int = 1
 ) -> None: ...
+
+def align(
+    scores: NDArray[np.float32],
+    words: list[list[int]],
+    *,
+    blank: int,
+    space: int | None,
+    foreign: float,
+    leave_out: float,
+    left_token: float,
+    beam: float,
+) -> NDArray[np.int32]: ...

@@ -15,6 +15,7 @@
 
 #include <pybind11/numpy.h>
 
+#include "alignment.h"
 #include "closed_vocabulary.h"
 #include "language_model.h"
 #include "lexicon.h"
@@ -338,13 +339,42 @@ void bind_search(py::module_& m) {
       .def("start", [](const PySearch& self) { return std::make_unique<PyState>(self.search); });
 }
 
+// See alignment.h. Each word is a list of columns.
+py::array_t<int32_t> align_words(const py::array& scores,
+                                 const std::vector<std::vector<int32_t>>& words, int32_t blank,
+                                 std::optional<int32_t> space, float foreign, float leave_out,
+                                 float left_token, float beam) {
+  const Frames frames(scores, scores.ndim() == 2 ? scores.shape(1) : 0);
+  AlignmentText text{{}, {0}, blank, space.value_or(kNoIndex)};
+  for (const std::vector<int32_t>& word : words) {
+    text.tokens.insert(text.tokens.end(), word.begin(), word.end());
+    text.starts.push_back(static_cast<int32_t>(text.tokens.size()));
+  }
+  std::vector<int32_t> states;
+  {
+    py::gil_scoped_release nogil;
+    for (int64_t i = 0; i < frames.count * frames.tokens; ++i) {
+      if (!(frames.data[i] <= 0)) {
+        throw std::invalid_argument("scores must be 0 or less, got " +
+                                    std::to_string(frames.data[i]));
+      }
+    }
+    states = align(frames.data, frames.count, static_cast<int32_t>(frames.tokens), text,
+                   {foreign, leave_out, left_token, beam});
+  }
+  return py::array_t<int32_t>(static_cast<py::ssize_t>(states.size()), states.data());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
-  m.doc() = "CTC prefix beam search with a lexicon and an n-gram language model.";
+  m.doc() = "CTC prefix beam search with a lexicon and an n-gram language model; CTC alignment.";
   bind_language(m);
   bind_words(m);
   bind_search(m);
   m.def("advance_all", &PyState::advance_all, py::arg("states"), py::arg("blocks"),
         py::arg("threads") = 1);
+  m.def("align", &align_words, py::arg("scores"), py::arg("words"), py::kw_only(),
+        py::arg("blank"), py::arg("space"), py::arg("foreign"), py::arg("leave_out"),
+        py::arg("left_token"), py::arg("beam"));
 }

@@ -1,0 +1,129 @@
+"""The native alignment against a plain one, and what it makes of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference_alignment import Costs, Lattice
+
+from ds2edge import _native
+
+BLOCK = 256  # frames between two checkpoints of the native search
+
+
+def native(
+    scores: np.ndarray,
+    words: Sequence[Sequence[int]],
+    space: int | None,
+    costs: Costs = Costs(),  # noqa: B008 (it is frozen)
+    beam: float = 1000.0,
+) -> np.ndarray:
+    return _native.align(
+        scores,
+        [list(word) for word in words],
+        blank=0,
+        space=space,
+        foreign=costs.foreign,
+        leave_out=costs.leave_out,
+        left_token=costs.left_token,
+        beam=beam,
+    )
+
+
+def drawn(rng: np.random.Generator, frames: int, columns: int) -> np.ndarray:
+    scores = (rng.normal(size=(frames, columns)) * 3).astype(np.float32)
+    return scores - scores.max(axis=1, keepdims=True)
+
+
+def spoken(words: Sequence[Sequence[int]], columns: int, rng: np.random.Generator) -> np.ndarray:
+    """Scores of a recording in which these words are said, each token for two frames or three."""
+    said = [0]
+    for word in words:
+        for token in word:
+            said += [token] * int(rng.integers(2, 4)) + [0]
+        said += [1] + [0] * int(rng.integers(0, 4))
+    scores = rng.uniform(-9, -4, size=(len(said), columns)).astype(np.float32)
+    scores[np.arange(len(said)), said] = 0
+    return scores
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 10),
+    st.lists(st.lists(st.integers(2, 4), min_size=1, max_size=3), min_size=1, max_size=4),
+    st.sampled_from([None, 1]),
+    st.builds(Costs, st.floats(0, 5), st.floats(0, 6), st.floats(0, 1)),
+)
+def test_the_path_is_the_best_there_is(seed, frames, words, space, costs):
+    scores = drawn(np.random.default_rng(seed), frames, 5)
+    lattice = Lattice(scores, words, space, costs)
+    path = native(scores, words, space, costs).tolist()
+    assert lattice.score(path) == pytest.approx(lattice.best(), abs=1e-3)
+
+
+def test_checkpoints_change_nothing():
+    rng = np.random.default_rng(3)
+    words = [rng.integers(2, 6, size=rng.integers(1, 6)).tolist() for _ in range(200)]
+    scores = spoken(words, 6, rng)
+    assert len(scores) > 5 * BLOCK
+    lattice = Lattice(scores, words, 1, Costs())
+    path = native(scores, words, 1, beam=100.0).tolist()
+    assert lattice.score(path) == pytest.approx(0, abs=1e-3)  # everything was said
+
+
+@pytest.mark.parametrize("extra", ["in the text", "in the recording"])
+def test_what_one_of_both_lacks_is_skipped(extra: str):
+    rng = np.random.default_rng(5)
+    words = [rng.integers(2, 9, size=5).tolist() for _ in range(60)]
+    others = [rng.integers(2, 9, size=5).tolist() for _ in range(20)]
+    both = [*words[:30], *others, *words[30:]]
+    said, text = (words, both) if extra == "in the text" else (both, words)
+    path = native(spoken(said, 9, rng), text, 1)
+    starts = np.cumsum([0, *map(len, text)])
+    found = {int(np.searchsorted(starts, s // 2, side="right")) - 1 for s in path if s % 2}
+    own = [i for i in range(len(text)) if text[i] in words]
+    assert len(set(own) & found) >= len(own) - 2  # a word beside the hole may match by chance
+    assert len(found - set(own)) <= 2
+
+
+def test_a_narrow_beam_still_gives_a_path():
+    rng = np.random.default_rng(6)
+    scores = drawn(rng, 700, 8)
+    words = [rng.integers(2, 8, size=3).tolist() for _ in range(100)]
+    Lattice(scores, words, 1, Costs()).score(native(scores, words, 1, beam=0.5).tolist())
+
+
+def test_no_output_makes_an_empty_path():
+    assert len(native(np.zeros((0, 4), np.float32), [[2]], 1)) == 0
+
+
+SCORES = np.zeros((5, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("scores", "words", "changes", "said"),
+    [
+        (SCORES.astype(np.float64), [[2]], {}, "float32"),
+        (SCORES[0], [[2]], {}, "shape"),
+        (SCORES[:, ::2], [[1]], {}, "strides"),
+        (SCORES + 1, [[2]], {}, "0 or less, got 1"),
+        (SCORES * np.nan, [[2]], {}, "0 or less, got"),
+        (SCORES, [], {}, "a word or more"),
+        (SCORES, [[2], []], {}, "a token or more"),
+        (SCORES, [[4]], {}, "none of the 4 columns"),
+        (SCORES, [[-1]], {}, "none of the 4 columns"),
+        (SCORES, [[2]], {"blank": 9}, "none of the 4 columns"),
+        (SCORES, [[2]], {"space": 4}, "none of the 4 columns"),
+        (SCORES, [[2]], {"foreign": -1.0}, "costs must be 0 or more"),
+        (SCORES, [[2]], {"left_token": float("nan")}, "costs must be 0 or more"),
+        (SCORES, [[2]], {"beam": 0.0}, "beam must be above 0"),
+    ],
+)
+def test_bad_input_is_refused(scores, words, changes, said):
+    settings = {"blank": 0, "space": 1, "foreign": 3.0, "leave_out": 10.0, "left_token": 0.1}
+    with pytest.raises((ValueError, TypeError), match=said):
+        _native.align(scores, words, **{**settings, "beam": 100.0, **changes})
