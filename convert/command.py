@@ -17,7 +17,7 @@ from ds2edge.errors import DataError
 from ds2edge.training.checkpoint import load_checkpoint
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
-from ds2edge.training.evaluation.outputs import file_digest
+from ds2edge.training.evaluation.listener import file_digest
 from ds2edge.training.evaluation.recognised import ModelFacts
 from ds2edge.training.language_model import language_model_of, open_language_model
 

@@ -41,7 +41,7 @@ from ds2edge.training.checkpoint import Checkpoint, assign
 from ds2edge.training.confidence import fit_decoder
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.evaluation.evaluate import measured
-from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.evaluation.prior import label_prior, shifted_bias
 from ds2edge.training.evaluation.tune import tuned_decoder
 from ds2edge.training.language_model import LanguageModel

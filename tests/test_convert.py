@@ -26,7 +26,8 @@ from ds2edge.errors import BundleError, ConfigError, DataError
 from ds2edge.text import english_characters
 from ds2edge.training.checkpoint import Checkpoint, assign, save_checkpoint
 from ds2edge.training.data.manifest import Utterance
-from ds2edge.training.evaluation.outputs import model_log_probs, open_recogniser
+from ds2edge.training.evaluation.listener import model_log_probs
+from ds2edge.training.evaluation.outputs import open_recogniser
 from ds2edge.training.evaluation.prior import label_prior, subtract_prior
 from ds2edge.training.evaluation.split import read_log
 from ds2edge.training.language_model import LanguageModel

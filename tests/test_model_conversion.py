@@ -15,7 +15,7 @@ from ds2edge.convert.parity import FLOAT_LIMIT, graph_log_probs
 from ds2edge.convert.step_graph import build_step_graph
 from ds2edge.errors import ConfigError
 from ds2edge.training.config import Convolution, ModelConfig
-from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.network.model import build_model
 
 NARROW = Convolution(channels=4, time=5, frequency=3, time_stride=2)

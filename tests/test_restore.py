@@ -21,7 +21,7 @@ from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor
 from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint
 from ds2edge.training.data.batches import Batch, pad
-from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.network.model import AcousticModel, build_model
 from ds2edge.training.network.warm_start import measure_norms, warm_start
 

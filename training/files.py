@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
-from ds2edge.errors import DataError
+from ds2edge.errors import ConfigError, DataError
+from ds2edge.plain_values import from_dict
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 npy: Any = np.lib.format  # some versions of NumPy have no types for it
@@ -64,9 +68,49 @@ def write_header(file: IO[bytes], rows: int, columns: int) -> None:
     npy.write_array_header_1_0(file, header)
 
 
+def file_state(path: str | Path) -> tuple[int, int]:
+    """Size and time: of a recording that is made louder in place only the time is another.
+
+    Of none that is there, zeros.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def read_json(
+    path: Path, kind: type[T], number: int, made_by: str, others: Sequence[str] = ()
+) -> T:
+    """A dataclass in a file of JSON beside the number of its format.
+
+    Args:
+        made_by: the command that writes such files, for a message.
+        others: keys that are passed over.
+
+    Raises:
+        DataError: the file is missing, damaged or something else.
+    """
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or values.pop("format", None) != number:
+            raise ConfigError(f"needed a file of format {number}")
+        return from_dict(kind, {k: v for k, v in values.items() if k not in others})
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, ConfigError) as error:
+        raise DataError(f"{path} is not from `{made_by}`: {error}") from None
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(
+    folder: Path, doing: str = "training in", remedy: str = "give another --out"
+) -> Iterator[None]:
     """Keep a folder to this process while it is entered; a kill frees it, too.
+
+    Args:
+        doing: what the other process is `doing` in the folder, for the message.
 
     Raises:
         DataError: another process has it.
@@ -77,7 +121,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"another process is training in {folder}; wait for it, or give another --out"
+                f"another process is {doing} {folder}; wait for it, or {remedy}"
             ) from None
         yield
     finally:

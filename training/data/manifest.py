@@ -15,6 +15,8 @@ from ds2edge.errors import DataError
 from ds2edge.training.files import partial_file
 
 COLUMNS = ("path", "seconds", "text", "speaker", "split")
+APART = 1.25  # a rate that is taken for another one makes twice the length, or 16/11 of it
+SLACK = 0.5  # seconds that a manifest and a recording may be apart, however short it is
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,7 @@ def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]
             row of that split.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write the mark
-            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path} lacks the column(s) {', '.join(missing)}")
-            rows = [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise DataError(f"cannot read manifest {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of UTF-8 text: {error}") from None
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise DataError(f"{path}, line {line}: more or fewer columns than the header")
+    rows = _rows(path)
     utterances = [
         _utterance(path, line, row) for line, row in rows if split in (None, row["split"])
     ]
@@ -76,6 +65,30 @@ def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]
         splits = sorted({row["split"] for _, row in rows})
         raise DataError(f"{path} has no recording of split {split!r}; it has {splits}")
     return utterances
+
+
+def refuse_shards(utterances: Iterable[Utterance]) -> None:
+    """For what reads recordings one by one, each from its own file.
+
+    Raises:
+        DataError: one is in a shard.
+    """
+    for utterance in utterances:
+        if utterance.shard:
+            raise DataError(
+                f"{utterance.manifest} is one of shards; give the manifest of the recordings "
+                "themselves"
+            )
+
+
+def read_column(path: Path, name: str, split: str | None = None) -> list[str] | None:
+    """A further column of a manifest, in the order of `read_manifest`; None if it has not got it.
+
+    Raises:
+        DataError: as `read_manifest`.
+    """
+    rows = [row for _, row in _rows(path) if split in (None, row["split"])]
+    return [str(row[name]) for row in rows] if rows and name in rows[0] else None
 
 
 def write_manifest(
@@ -103,7 +116,9 @@ def write_manifest(
     try:
         writer.writerows([names, *([row[name] for name in names] for row in rows)])
     except csv.Error:
-        raise DataError(f"{path}: a path or a speaker has a tab or a new line in its name") from None
+        raise DataError(
+            f"{path}: a path or a speaker has a tab or a new line in its name"
+        ) from None
     with partial_file(path) as file:
         file.write(text.getvalue().encode())
 
@@ -118,6 +133,41 @@ def manifest_row(utterance: Utterance, folder: Path) -> dict[str, object]:
         utterance.split,
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def corpus_names(manifests: Sequence[Path]) -> list[str]:
+    """What to call corpora: their folders, or the manifests of another name, or the whole paths."""
+    names = [(p.resolve().parent.name if p.name == "manifest.tsv" else p.stem) for p in manifests]
+    return [str(path) for path in manifests] if len(set(names)) < len(names) else names
+
+
+def manifest_path(folder: Path) -> Path:
+    """Of a corpus, which is a folder, or a manifest of another name."""
+    return folder if folder.is_file() else folder / "manifest.tsv"
+
+
+def lengths_agree(promised: float, found: float) -> bool:
+    """Whether two lengths in seconds, a manifest's and a recording's, can be of one recording."""
+    return promised / APART - SLACK <= found <= promised * APART + SLACK
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Each row with its line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write the mark
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} lacks the column(s) {', '.join(missing)}")
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read manifest {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of UTF-8 text: {error}") from None
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {line}: more or fewer columns than the header")
+    return rows
 
 
 def _utterance(manifest: Path, line: int, row: dict[str, Any]) -> Utterance:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from ds2edge.training.evaluation.bootstrap import rate_interval
 from ds2edge.training.evaluation.recognised import Scores
 from ds2edge.training.evaluation.search import RANGES, Tuned
+from ds2edge.training.plots import ACCENT, BAND, INK, SETTINGS, data_uri, new_figure, plot_metadata
 
-INK, ACCENT, BAND = "#1b4965", "#c2410c", "#9ecae1"  # told apart by brightness, too
 GROUPS = 8  # of recordings of like length
 MOST_SPEAKERS = 60  # in a plot; more are a grey band
-SETTINGS: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "ds2edge",  # the same plot is the same file
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
-    "font.size": 9,
-}
 
 
 def length_chart(scores: Scores, way: str, seconds: npt.NDArray[np.float64]) -> str:
@@ -37,7 +27,7 @@ def length_chart(scores: Scores, way: str, seconds: npt.NDArray[np.float64]) -> 
 
     Returns: as `data_uri`.
     """
-    figure, axes = _figure(7, 3.2)
+    figure, axes = new_figure(7, 3.2)
     axes.scatter(seconds, 100 * scores.rates(way), s=10, color=BAND, linewidths=0)
     order = np.argsort(seconds, kind="stable")
     groups = [g for g in np.array_split(order, min(GROUPS, max(1, len(order) // 5))) if len(g)]
@@ -60,7 +50,7 @@ def speaker_chart(speakers: Mapping[str, dict[str, Any]], way: str) -> str:
     Returns: as `data_uri`.
     """
     names = sorted(speakers, key=lambda name: speakers[name][way]["wer"])[-MOST_SPEAKERS:]
-    figure, axes = _figure(7, 0.9 + 0.17 * len(names))
+    figure, axes = new_figure(7, 0.9 + 0.17 * len(names))
     for row, name in enumerate(names):
         figures = speakers[name][way]
         if interval := figures["wer_interval"]:
@@ -76,7 +66,7 @@ def histogram_chart(scores: Scores, way: str) -> str:
 
     Returns: as `data_uri`.
     """
-    figure, axes = _figure(7, 2.6)
+    figure, axes = new_figure(7, 2.6)
     rates = np.minimum(100 * scores.rates(way), 100)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.hist(rates, bins=list(range(0, 101, 5)), color=INK, rwidth=0.9)
@@ -93,15 +83,7 @@ def tuning_chart(tuned: Tuned, path: Path) -> None:
     if has_prior:
         _prior_panel(panels[1], tuned)
     with mpl.rc_context(SETTINGS):
-        figure.savefig(path, dpi=150, metadata=_metadata(path.suffix))
-
-
-def data_uri(figure: Figure) -> str:
-    """A figure as SVG inside a URI, for one page without other files."""
-    file = io.BytesIO()
-    with mpl.rc_context(SETTINGS):
-        figure.savefig(file, format="svg", metadata=_metadata(".svg"))
-    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+        figure.savefig(path, dpi=150, metadata=plot_metadata(path.suffix))
 
 
 def _weights_panel(figure: Figure, axes: Axes, tuned: Tuned) -> None:
@@ -159,16 +141,3 @@ def _prior_panel(axes: Axes, tuned: Tuned) -> None:
 def _places(pairs: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
     x, y = zip(*pairs, strict=True)
     return list(x), list(y)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Sizes in inches."""
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes: Axes = figure.subplots()
-    return figure, axes
-
-
-def _metadata(suffix: str) -> dict[str, None]:
-    """No date: the same plot is the same file."""
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]

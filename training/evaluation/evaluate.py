@@ -18,7 +18,7 @@ from ds2edge.errors import ConfigError, DataError
 from ds2edge.pipeline import decode_all
 from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
-from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.data.manifest import Utterance, corpus_names, read_manifest
 from ds2edge.training.evaluation import split
 from ds2edge.training.evaluation.alignment import print_worst
 from ds2edge.training.evaluation.bootstrap import Bootstrap
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.json:
         Path(given.json).write_text(to_json(evaluation, figures), encoding="utf-8")
-    print(f"{recogniser.name}, {described(found)}")
+    print(f"{recogniser.listener.name}, {described(found)}")
     print(table(figures))
     for name, seen in looks.items():
         print(f"test split, {name}: {seen}; see --test-log")
@@ -138,12 +138,9 @@ def read_sources(manifests: Sequence[Path], of_split: str | None) -> list[Source
     Raises:
         DataError: a manifest cannot be used, or a recording is missing.
     """
-    names = [(p.resolve().parent.name if p.name == "manifest.tsv" else p.stem) for p in manifests]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in manifests]
     sources = [
         Source(f"{name} {u.split}", os.path.relpath(u.path, manifest.parent), u)
-        for name, manifest in zip(names, manifests, strict=True)
+        for name, manifest in zip(corpus_names(manifests), manifests, strict=True)
         for u in read_manifest(manifest, of_split)
     ]
     if any(source.utterance.shard for source in sources):

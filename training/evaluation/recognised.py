@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.errors import ConfigError, DataError
-from ds2edge.plain_values import from_dict
+from ds2edge.errors import DataError
 from ds2edge.training.evaluation.bootstrap import Bootstrap, Interval, rate_interval
 from ds2edge.training.evaluation.metrics import (
     Counts,
@@ -22,6 +21,7 @@ from ds2edge.training.evaluation.metrics import (
     word_counts,
     word_errors,
 )
+from ds2edge.training.files import read_json
 
 FORMAT = 1  # of the file
 
@@ -184,16 +184,7 @@ def read_evaluation(path: Path) -> Evaluation:
     Raises:
         DataError: the file is missing, damaged or something else.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise ConfigError(f"needed a file of format {FORMAT}")
-        values.pop("figures", None)
-        return from_dict(Evaluation, values)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, ConfigError) as error:
-        raise DataError(f"{path} is not from `ds2edge evaluate --json`: {error}") from None
+    return read_json(path, Evaluation, FORMAT, "ds2edge evaluate --json", others=("figures",))
 
 
 def _percent(interval: Interval | None) -> list[float] | None:

@@ -6,8 +6,6 @@ it links beside itself.
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import soundfile
-from jinja2 import Environment, StrictUndefined
 
 from ds2edge.audio_file import read_audio
 from ds2edge.training.evaluation.alignment import worst
@@ -31,11 +27,11 @@ from ds2edge.training.evaluation.recognised import (
     Scores,
     with_interval,
 )
+from ds2edge.training.page import SAMPLE_RATE, Plot, embedded, render_page
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WORST = 50  # utterances with their alignment
 LARGEST_AUDIO = 8_000_000  # bytes of MP3 in a page
-SAMPLE_RATE = 16_000  # Hz, of it
 
 
 @dataclass(frozen=True)
@@ -47,15 +43,6 @@ class Worst:
     words: int
     pieces: list[Piece]
     audio: str  # URI: embedded, or of the file
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A picture with what it says."""
-
-    title: str
-    uri: str
-    alternative: str  # for those who do not see it
 
 
 def write_report(
@@ -71,11 +58,9 @@ def write_report(
         figures: `all_figures` of the scores.
         recordings: the file of each utterance.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     way, found = scores.best_way, evaluation.utterances
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render_page(
+        TEMPLATE,
         model=evaluation.model,
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         minutes=sum(one.seconds for one in found) / 60,
@@ -94,19 +79,12 @@ def write_report(
     path.write_text(page, encoding="utf-8")
 
 
-def embedded(path: Path) -> str:
-    """A recording as MP3 inside a URI: what every browser plays."""
-    file = io.BytesIO()
-    soundfile.write(file, read_audio(path, SAMPLE_RATE), SAMPLE_RATE, format="MP3")
-    return "data:audio/mpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
 def _worst(
     page: Path, evaluation: Evaluation, scores: Scores, recordings: Sequence[Path]
 ) -> list[Worst]:
     way, left, shown = scores.best_way, LARGEST_AUDIO, []
     for i in worst(scores, way, WORST):
-        audio = embedded(recordings[i]) if left > 0 else ""
+        audio = embedded(read_audio(recordings[i], SAMPLE_RATE)) if left > 0 else ""
         left -= len(audio)
         if left <= 0:  # this one and all that follow
             audio = quote(os.path.relpath(recordings[i], page.resolve().parent))

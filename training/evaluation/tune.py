@@ -17,11 +17,11 @@ from ds2edge.text import normalise
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.evaluation.bootstrap import Interval
 from ds2edge.training.evaluation.evaluate import Source, check_folders, read_sources
+from ds2edge.training.evaluation.listener import file_digest
 from ds2edge.training.evaluation.metrics import Counts, word_counts, word_errors
 from ds2edge.training.evaluation.outputs import (
     Recogniser,
     add_model_arguments,
-    file_digest,
     open_recogniser,
 )
 from ds2edge.training.evaluation.prior import label_prior, subtract_prior
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recogniser = open_recogniser(given.checkpoint or given.bundle, given.language_model, changes)
     decoder = recogniser.searches.get(LANGUAGE_MODEL)
     if not decoder:
-        raise ConfigError(f"{recogniser.name} has no language model; give --language-model FOLDER")
+        name = recogniser.listener.name
+        raise ConfigError(f"{name} has no language model; give --language-model FOLDER")
     key = _key(recogniser, given.language_model, sources, decoder.options)
     known = KnownErrors(given.study, key)
     utterances = [source.utterance for source in sources]
@@ -197,4 +198,4 @@ def _key(
     """All that the errors of a setting depend on."""
     data = data_digest((s.path, s.utterance.text) for s in sources)
     language = file_digest(language_model / MODEL_FILE) if language_model else ""
-    return f"{recogniser.digest} {language} {data} {options}"
+    return f"{recogniser.listener.digest} {language} {data} {options}"
