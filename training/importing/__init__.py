@@ -1,0 +1,1 @@
+"""Public corpora and tables of your own to manifests: unpacked, verified, reported."""
