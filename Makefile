@@ -9,7 +9,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NEEDED_PACKAGES := python3-dev python3-venv g++ make
 LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
 SYSTEM_PACKAGES := $(LM_PACKAGES) \
-  libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk
+  libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk \
+  flite espeak-ng festival festvox-kallpc16k festvox-us-slt-hts
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
 SOURCES := pyproject.toml CMakeLists.txt \

@@ -1,0 +1,1 @@
+"""What a corpus consists of, and what is strange in it."""
