@@ -8,10 +8,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
 from ds2edge.bundle import load_bundle
 from ds2edge.cache import cache_folder
 from ds2edge.convert.restore import restore
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.config import OptimizerConfig
 from ds2edge.training.convertible import obstacle
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
 from ds2edge.training.loop import Run, configure_threads
@@ -23,6 +26,8 @@ EPILOG = """examples:
       the embedded model, on the recordings of my-voice/manifest.tsv; four minutes help
   ds2edge finetune my-bundle.ds2 --data calls.tsv --keep speech/librispeech
       half of what it sees is of voices that it is not to forget
+  ds2edge finetune en --data my-voice --noise noise
+      with the noises of noise/manifest.tsv, so that it is understood beside them, too
   ds2edge finetune runs/en-small/best.npz --data menu --token é --token ñ
       with two tokens more, which the texts of the manifest use
 
@@ -74,12 +79,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=FineTuning.learning_rate,
         help="the highest [%(default)g]",
     )
+    parser.add_argument(
+        "--noise",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="corpus of noise, whose split train is mixed into two recordings of five, at 0 to "
+        "30 dB, anew in every epoch; may be repeated",
+    )
     options = parser.parse_args(arguments)
     configure_threads()  # before a model is built
+    keras.utils.set_random_seed(OptimizerConfig.seed)  # of dropout, which no bundle tells
     start = open_model(options.model)
     if options.token:
         start = with_outputs(start, options.token)
-    settings = FineTuning(options.data, tuple(options.keep), options.epochs, options.learning_rate)
+    settings = FineTuning(
+        options.data,
+        tuple(options.keep),
+        options.epochs,
+        options.learning_rate,
+        tuple(options.noise),
+    )
     config = fine_tuning_config(start, settings)
     folder = options.out or cache_folder() / "runs" / config.name
 

@@ -163,7 +163,7 @@ TRAINING_FAULTS = (
     ),
     Fault(
         "a recording may be half as long as promised",
-        "training/data/corpora.py",
+        "training/data/manifest.py",
         "APART = 1.25",
         "APART = 2.0",
         (MANIFEST, "-k", "left_out_with_file"),

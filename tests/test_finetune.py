@@ -33,7 +33,7 @@ from ds2edge.training import train as train_module
 from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint, save_checkpoint
 from ds2edge.training.config import Corpus, ModelConfig
 from ds2edge.training.data.corpora import unknown_characters
-from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
 from ds2edge.training.language_model import language_model_of, open_language_model
 from ds2edge.training.loop import train

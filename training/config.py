@@ -135,16 +135,54 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class NoiseCorpus:
+    """A folder below the data folder, with recordings of noise in a manifest as of speech."""
+
+    folder: str
+    split: str = "train"  # of the manifest's
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
-    """SpecAugment (arXiv 1904.08779): masked stripes of frequency and time."""
+    """SpecAugment (arXiv 1904.08779), masked stripes of frequency and time; and what is done to
+    the sound. With any of that, speed (data.speeds), gain (data.levels) and all else are drawn anew
+    whenever a recording is seen.
+    """
 
     frequency_masks: int = 2
     frequency_width: int = 16  # bins, at most
     time_masks: int = 4
     time_width: float = 0.05  # of the recording's length, at most
+    noise: tuple[NoiseCorpus, ...] = ()  # what is mixed in; empty: nothing
+    noise_share: float = 0.4  # of what is seen, with noise
+    snr: tuple[float, ...] = (0.0, 30.0)  # dB of speech over noise, least and most
+    room_share: float = 0.0  # in a simulated room
+    codec_share: float = 0.0  # through a codec and back
+    codecs: tuple[Literal["mp3", "opus", "telephone"], ...] = ("mp3", "opus", "telephone")
+    band_share: float = 0.0  # without the lowest or the highest frequencies
+    vocal_tract: tuple[float, ...] = (1.0, 1.0)  # least and most factor of all formants
 
     def __post_init__(self) -> None:
         _at_least(0, self, "frequency_masks", "frequency_width", "time_masks", "time_width")
+        for name in ("noise_share", "room_share", "codec_share", "band_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name} needs 0 to 1, got {getattr(self, name)}")
+        for name, least, most in (("snr", -20.0, 60.0), ("vocal_tract", 0.7, 1.4)):
+            values = getattr(self, name)
+            if len(values) != 2 or not least <= values[0] <= values[1] <= most:
+                raise ConfigError(
+                    f"augment.{name} needs two numbers from {least:g} to {most:g}, rising, "
+                    f"got {values}"
+                )
+        if not self.codecs:
+            raise ConfigError("augment.codecs names no codec; without any: codec_share = 0")
+
+    @property
+    def of_sound(self) -> bool:
+        """Whether anything is done to the sound, beside the masks."""
+        noisy = bool(self.noise) and self.noise_share > 0
+        shares = self.room_share + self.codec_share + self.band_share
+        return noisy or shares > 0 or self.vocal_tract != (1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,23 @@ to 38.7 and 29.4 % (benchmarks/fine_tuning.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import relpath
 from pathlib import Path
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.checkpoint import Checkpoint, weights_digest
 from ds2edge.training.config import (
+    AugmentConfig,
     AuxiliaryConfig,
     Corpus,
     DataConfig,
     DistillConfig,
+    NoiseCorpus,
     OptimizerConfig,
     TrainConfig,
 )
-from ds2edge.training.data.corpora import manifest_path
-from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.data.manifest import Utterance, manifest_path, read_manifest
 
 MINUTES_SEEN = 200.0  # of the new recordings, in all epochs together, within these bounds:
 LEAST_EPOCHS, MOST_EPOCHS = 3, 20
@@ -42,6 +43,7 @@ class FineTuning:
     keep: tuple[Path, ...] = ()  # corpora that are mixed in, lest they be forgotten
     epochs: int = 0  # passes over all of it; 0: by its size
     learning_rate: float = 5e-4  # the highest
+    noise: tuple[Path, ...] = ()  # corpora of noise that is mixed in
 
     @property
     def root(self) -> Path:
@@ -75,8 +77,9 @@ def fine_tuning_config(start: Checkpoint, settings: FineTuning) -> TrainConfig:
     epochs = settings.epochs or max(1, round(passes / repeat))
     updates = epochs * (repeat * new + kept) * 60 / BATCH_SECONDS
     dev = Corpus(own, split="" if _split(settings.data, "dev") else "train")
-    return TrainConfig(
-        name=f"{old.name}-{Path(own).stem}-{weights_digest(start)[:6]}",  # no other goes on there
+    noisy = "-noise" if settings.noise else ""
+    return TrainConfig(  # of a name by which no other run goes on
+        name=f"{old.name}-{Path(own).stem}-{weights_digest(start)[:6]}{noisy}",
         features=old.features,
         model=old.model,
         data=DataConfig(
@@ -91,7 +94,12 @@ def fine_tuning_config(start: Checkpoint, settings: FineTuning) -> TrainConfig:
             sorta_grad=False,
             longest=old.data.longest,
         ),
-        augment=old.augment,
+        augment=replace(
+            old.augment,
+            noise=tuple(NoiseCorpus(relpath(path, settings.root)) for path in settings.noise),
+            noise_share=AugmentConfig.noise_share,
+            snr=AugmentConfig.snr,
+        ),
         auxiliary=AuxiliaryConfig(),
         distill=DistillConfig(),
         optimizer=OptimizerConfig(

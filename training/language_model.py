@@ -19,8 +19,9 @@ from typing import IO, Any
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, Bundle
 from ds2edge.errors import ConfigError, DataError, MissingExtraError
-from ds2edge.text import TOKEN_SETS, TokenSet, normalise, with_tokens
+from ds2edge.text import TokenSet, normalise
 from ds2edge.training.arpa_mixture import mix_arpa
+from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.size_budget import Pruning, prune_to_fit
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--weight", type=float, default=defaults.weight, help="of --adapt, 0 to 1 [%(default)s]"
     )
-    parser.add_argument(
-        "--token", action="append", default=[], metavar="CHAR", help="that the model has besides"
-    )
-    parser.add_argument(
-        "--tokens",
-        choices=TOKEN_SETS,
-        default="english_characters",
-        help="that the model has; of Mandarin, a model of characters is built [%(default)s]",
-    )
+    of_tokens = "that the model has; of Mandarin, a model of characters is built [%(default)s]"
+    add_token_arguments(parser, of_tokens)
     parser.add_argument("--words", type=int, default=defaults.words, help="[%(default)s]")
     parser.add_argument("--order", type=int, default=defaults.order, help="[%(default)s]")
     parser.add_argument("--prune", type=int, nargs="+", default=defaults.prune, help="[0 1 2 3]")
@@ -137,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = LanguageModelOptions(
         given.words, given.order, tuple(given.prune), given.megabytes, weight=given.weight
     )
-    tokens = with_tokens(TOKEN_SETS[given.tokens](), given.token)
+    tokens = given_tokens(given)
     made = build(given.texts, given.out, tokens, options, given.tools, given.adapt)
     paths = [path for path in (made.binary, made.lexicon) if path.exists()]
     sizes = {path.name: path.stat().st_size for path in paths}

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from ds2edge.commands.interrupt import Interrupt
 from ds2edge.errors import DataError
 from ds2edge.progress import track
+from ds2edge.training.augmentation.epochs import EpochFeatures, Part
 from ds2edge.training.checkpoint import (
     Checkpoint,
     assign,
@@ -61,6 +62,7 @@ class Run:
     dev: Recordings
     checkpoint_minutes: float = 10.0  # from one checkpoint to the next within an epoch
     workers: Workers = field(default_factory=this_worker)  # what this process is
+    heard: EpochFeatures | None = None  # what is trained on, where that is augmented sound
 
     @property
     def last(self) -> Path:
@@ -72,13 +74,41 @@ class Run:
         rate, seed = self.config.features.frame_rate, self.config.optimizer.seed
         return plan_epoch(self.train, self.config.data, rate, seed, epoch)
 
+    def ready(
+        self,
+        epoch: int,
+        picks: Sequence[Pick],
+        further: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have what some batches of an epoch need at hand.
+
+        Args:
+            further: also compute meanwhile what the next epoch needs, if there is one.
+            check: called again and again while that takes time; what it raises ends it.
+        """
+        if self.heard:
+            rows, epochs = self.workers.rows, self.config.optimizer.epochs
+            further = further and epoch + 1 < epochs
+            then = Part.of(epoch + 1, self.plan(epoch + 1), rows) if further else None
+            self.heard.ready(Part.of(epoch, picks, rows), then, check)
+
     def batches(self, epoch: int, plan: Sequence[Pick], numbers: Iterable[int]) -> Iterator[Batch]:
         """Some batches of the plan of an epoch: the same in every run of the same seed."""
+        numbers = list(numbers)
+        self.ready(epoch, [plan[number] for number in numbers])
         for number in numbers:
             # Each draws for itself, so that one can be had without those before it.
             rng = np.random.default_rng([self.config.optimizer.seed, epoch, number + 1])
-            rows = self.workers.rows(len(plan[number].recordings))
-            yield make_batch(self.train, plan[number], self.config.augment, rng, rows)
+            pick = plan[number]
+            rows = self.workers.rows(len(pick.recordings))
+            heard = self.heard.frames(pick.places[list(rows)]) if self.heard else None
+            yield make_batch(self.train, pick, self.config.augment, rng, rows, heard)
+
+    def close(self, done: bool = False) -> None:
+        """Compute no more in the background; when all is done, nothing of it is kept."""
+        if self.heard:
+            self.heard.close(done)
 
 
 def train(
@@ -104,13 +134,20 @@ def train(
         OSError: a checkpoint cannot be written; the one before it stays.
         Stopped: `interrupt` was asked for; a checkpoint is written.
     """
-    if not run.workers.is_chief:
-        return _train(run, fresh, start, interrupt)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with locked(run.folder):
-        for part in run.folder.glob("*.part"):  # of a process that was killed
-            part.unlink()
-        return _train(run, fresh, start, interrupt)
+    done = False
+    try:
+        if not run.workers.is_chief:
+            model = _train(run, fresh, start, interrupt)
+        else:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            with locked(run.folder):
+                for part in run.folder.glob("*.part"):  # of a process that was killed
+                    part.unlink()
+                model = _train(run, fresh, start, interrupt)
+        done = True
+        return model
+    finally:
+        run.close(done)
 
 
 def _train(
@@ -159,6 +196,8 @@ def begin_together(
     workers = run.workers
     workers.same("settings", run.config.digest)
     workers.same("recordings", data_digest(run.train) + data_digest(run.dev))
+    if run.heard and (noise := run.heard.hearing.banks.noise):
+        workers.same("noise", noise.digest)
     whole = replace(run, workers=ALONE)
     progress = Progress(
         **workers.from_chief(lambda: asdict(begin(whole, state, updates, fresh, start)))
@@ -243,6 +282,8 @@ class _Training:
         """What is left of an epoch, and its figure."""
         number, each = self.progress.epoch, self.run.config.optimizer.accumulate
         plan = self.run.plan(number)
+        self.run.ready(number, plan, further=True, check=self.stop_at_once)
+        self.lap()
         steps = range(self.progress.step, self.updates[number])
         bar = self.shown(steps, f"epoch {number + 1} of {len(self.updates)}")
         with closing(bar):
@@ -299,6 +340,11 @@ class _Training:
     def stop_if_asked(self) -> None:
         """All workers stop after the same update."""
         if self.run.workers.any(bool(self.interrupt and self.interrupt.asked)):
+            raise Stopped
+
+    def stop_at_once(self) -> None:
+        """This worker stops, and so lets the others stop: they may not be at the same point."""
+        if self.interrupt and self.interrupt.asked:
             raise Stopped
 
     def save(self) -> None:

@@ -59,7 +59,10 @@ class Profile:
 
 def show_profile(run: Run, steps: int) -> None:
     """Print what `profile` finds, and draw it in the folder of the run."""
-    found = profile(run, steps)
+    try:
+        found = profile(run, steps)
+    finally:
+        run.close()
     if found:
         print("\n".join(lines_of(found)))
         draw_profile(run.folder / "profile.png", found)
@@ -77,7 +80,7 @@ def profile(run: Run, steps: int = STEPS) -> Profile | None:
     keras.utils.set_random_seed(config.optimizer.seed)
     configure_threads(workers.count)
     log.info("compiling; then %d updates, of which nothing is kept", steps)
-    work = _Work(run)
+    work = _Work(run, max(steps, WARM_UP))
     work.times(range(WARM_UP))
     plain = work.times(track(range(steps), "profiling", steps))
     parts = work.parts(range(min(steps, TRACED))) if can_trace() else {}
@@ -115,11 +118,12 @@ class _Timing:
 class _Work:
     """Updates of the second epoch, since the first may go from short to long."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, most: int) -> None:
         self.run, self.plan = run, run.plan(1)
         state = build_state(run.config, [len(self.plan)])
         run.workers.spread(state.objective, state.optimizer)
         run.workers.join(state.model)
+        run.ready(1, self.plan[: most * run.config.optimizer.accumulate])
         clip_norm = run.config.optimizer.clip_norm
         self.step = build_stepper(state.objective, state.optimizer, clip_norm, run.workers)
 

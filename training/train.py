@@ -17,6 +17,8 @@ from ds2edge.cache import cache_folder
 from ds2edge.commands.interrupt import Interrupt
 from ds2edge.errors import ConfigError, Ds2edgeError
 from ds2edge.features import FeatureSettings
+from ds2edge.training.augmentation.chain import Banks, load_banks
+from ds2edge.training.augmentation.epochs import EpochFeatures, Hearing
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
 from ds2edge.training.cluster import (
     Cluster,
@@ -28,12 +30,14 @@ from ds2edge.training.cluster import (
 )
 from ds2edge.training.config import ModelConfig, TrainConfig, load_config
 from ds2edge.training.convertible import obstacle
-from ds2edge.training.data.corpora import load_recordings, manifest_path, read_corpora
+from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
+from ds2edge.training.data.manifest import manifest_path
 from ds2edge.training.loop import Run, Stopped, configure_threads, train
 from ds2edge.training.memory import keep_memory
 from ds2edge.training.network.model import build_model, token_set
 from ds2edge.training.network.warm_start import take_weights
+from ds2edge.training.processes import available_cores
 from ds2edge.training.profile import STEPS, show_profile
 from ds2edge.training.run_log import logging_to, warnings_on_terminal
 from ds2edge.training.snapshot import last_checkpoint
@@ -157,7 +161,8 @@ def data_folder(options: argparse.Namespace, config: TrainConfig) -> Path:
     """
     if options.data:
         return Path(options.data)
-    folders = dict.fromkeys(corpus.folder for corpus in (*config.data.train, *config.data.dev))
+    named = [corpus.folder for corpus in (*config.data.train, *config.data.dev)]
+    folders = dict.fromkeys(named + [corpus.folder for corpus in config.augment.noise])
     if missing := [path for name in folders if not (path := manifest_path(Path(name))).is_file()]:
         raise ConfigError(
             f"{options.config} needs --data FOLDER, the one that has {', '.join(map(str, missing))}"
@@ -286,6 +291,10 @@ def prepare(
     tokens, longest = token_set(config.model), config.data.longest
     to_train = read_corpora(data, config.data.train, "train", longest, tokens)
     to_choose = read_corpora(data, config.data.dev, "dev", longest, tokens)
+    banks = None
+    if config.augment.of_sound:
+        rate, seed = config.features.sample_rate, config.optimizer.seed
+        banks = load_banks(config.augment, data, rate, seed)
 
     def settings() -> dict[str, Any]:
         features = config.features
@@ -298,12 +307,25 @@ def prepare(
 
     features = FeatureSettings.from_dict(workers.from_chief(settings))
     cache, stride = cache_folder() / "features", config.model.time_stride
-    return Run(
+    # Only a teacher hears what was recorded, where sound is augmented.
+    alone = config.augment.of_sound and not config.distill.teacher
+    run = Run(
         replace(config, features=features),
         folder,
-        load_recordings(to_train, features, changes(config), tokens, cache, longest, stride),
+        load_recordings(to_train, features, changes(config), tokens, cache, longest, stride, alone),
         load_recordings(to_choose, features, [Change()], tokens, cache, longest),
     )
+    return replace(run, heard=epoch_features(run, banks)) if banks else run
+
+
+def epoch_features(run: Run, banks: Banks) -> EpochFeatures:
+    """What is heard of the recordings of a run."""
+    config, workers = run.config, run.workers
+    seed = config.optimizer.seed
+    hearing = Hearing(config.features, config.augment, tuple(changes(config)), banks, seed)
+    owner = f"{run.folder.resolve()} {workers.index}/{workers.count}"
+    jobs = max(1, available_cores() // workers.here - 1)
+    return EpochFeatures(run.train, hearing, owner, cache_folder() / "epochs", jobs)
 
 
 def changes(config: TrainConfig) -> list[Change]:

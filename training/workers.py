@@ -38,6 +38,7 @@ class Workers:
     """One worker: all of a batch is its own. `SeveralWorkers` has the same methods."""
 
     index, count = 0, 1
+    here = 1  # of them on this machine
 
     @property
     def is_chief(self) -> bool:
@@ -102,6 +103,7 @@ class SeveralWorkers(Workers):
         """
         self.cluster, self.local = cluster, local
         self.index, self.count = cluster.index, len(cluster.addresses)
+        self.here = len(cluster.neighbours())
         self._sum, self._numbers = _sums(_strategy(cluster))
 
     def __enter__(self) -> SeveralWorkers:

@@ -51,6 +51,7 @@ class Pick:
 
     recordings: npt.NDArray[np.int64]  # shape = (batch,)
     changes: npt.NDArray[np.int64]  # index of the change that each is seen with
+    places: npt.NDArray[np.int64]  # in the epoch: recordings in order, each as often as it repeats
 
 
 def plan_epoch(
@@ -70,7 +71,7 @@ def plan_epoch(
         rng.shuffle(groups)
     else:
         groups.sort(key=lambda group: lengths[group].max())
-    return [Pick(index[group], change[group]) for group in groups]
+    return [Pick(index[group], change[group], np.array(group)) for group in groups]
 
 
 def make_batch(
@@ -79,12 +80,14 @@ def make_batch(
     augment: AugmentConfig,
     rng: np.random.Generator,
     rows: Sequence[int] | None = None,
+    heard: Sequence[npt.NDArray[np.float32]] | None = None,
 ) -> Batch:
     """Features and tokens of a batch, masked.
 
     Args:
         rows: which of its recordings this worker has; None: all of them. The masks are those of
             the whole batch. Of no recording at all, the batch is one of silence without a step.
+        heard: features of those rows, where they are others than the recordings' own.
     """
     picked = list(zip(pick.recordings.tolist(), pick.changes.tolist(), strict=True))
     bins = recordings.features[0].frames.shape[1]
@@ -92,10 +95,9 @@ def make_batch(
     masks = [draw_masks(count, bins, augment, rng) for count in counts]
     rows = range(len(picked)) if rows is None else rows
     chosen = [picked[row] for row in rows]
-    frames = [
-        mask(recordings.features[change][i], masks[row])
-        for row, (i, change) in zip(rows, chosen, strict=True)
-    ]
+    if heard is None:
+        heard = [recordings.features[change][i] for i, change in chosen]
+    frames = [mask(one, masks[row]) for row, one in zip(rows, heard, strict=True)]
     weight = sum(len(recordings.tokens[i]) + 1 for i, _ in picked)
     if not chosen:
         return nothing(recordings, weight)

@@ -6,13 +6,39 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from ds2edge.arguments import CommandParser
+from ds2edge.training.augmentation import command as augment_command
+from ds2edge.training.construction import (
+    align_command,
+    filter_command,
+    segment_command,
+)
 from ds2edge.training.data import shard_command
+from ds2edge.training.importing import command as import_command
+from ds2edge.training.statistics import command as stats_command
+from ds2edge.training.synthesis import command as synth_command
 
-COMMANDS = (shard_command,)  # each adds its own parser
+# Each adds its own parser.
+COMMANDS = (
+    import_command,
+    align_command,
+    segment_command,
+    filter_command,
+    augment_command,
+    synth_command,
+    stats_command,
+    shard_command,
+)
 
 EXAMPLES = """\
 examples:
+  ds2edge data import librispeech train-clean-100.tar.gz dev-clean.tar.gz -o speech/librispeech
+  ds2edge data align recordings -o aligned
+  ds2edge data segment aligned -o speech/mine
+  ds2edge data filter speech/mine/manifest.tsv -o speech/clean
   ds2edge data shard speech/librispeech/manifest.tsv -o shards/librispeech
+  ds2edge data stats speech/librispeech/manifest.tsv -o librispeech.html
+  ds2edge data synth sentences.txt -o speech/synthetic
+  ds2edge data augment speech/calls/manifest.tsv -o speech/calls-noisy --noise speech/noise
   ds2edge data shard --help
 """
 

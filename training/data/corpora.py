@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +12,26 @@ import numpy.typing as npt
 
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
-from ds2edge.text import TokenSet, normalise, unaccented
+from ds2edge.text import TokenSet, normalise
 from ds2edge.training.config import Corpus
 from ds2edge.training.data.batches import Recordings
-from ds2edge.training.data.feature_cache import Change, cached_features, unreadable
+from ds2edge.training.data.feature_cache import (
+    Change,
+    cached_features,
+    known_lengths,
+    unreadable,
+)
 from ds2edge.training.data.left_out import LeftOut
-from ds2edge.training.data.manifest import Utterance, read_manifest
+from ds2edge.training.data.manifest import (
+    SLACK,
+    Utterance,
+    lengths_agree,
+    manifest_path,
+    read_manifest,
+)
+from ds2edge.training.data.spelling import unknown_characters
 from ds2edge.training.evaluation.split import refuse_test_split
 from ds2edge.training.network.loss import alignable
-
-APART = 1.25  # a rate that is taken for another one makes twice the length, or 16/11 of it
-SLACK = 0.5  # seconds that a manifest and a recording may be apart, however short it is
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,6 @@ def read_corpora(
     return Corpora(split, used, np.array(repeats), left_out, frozenset(unlabelled))
 
 
-def manifest_path(folder: Path) -> Path:
-    """Of a corpus, which is a folder, or a manifest of another name."""
-    return folder if folder.is_file() else folder / "manifest.tsv"
-
-
 def load_recordings(
     corpora: Corpora,
     features: FeatureSettings,
@@ -88,6 +91,7 @@ def load_recordings(
     cache: Path,
     longest: float,
     time_stride: int = 0,
+    lengths_alone: bool = False,
 ) -> Recordings:
     """Compute or open the features; what turns out not to be usable gets no repeats.
 
@@ -96,13 +100,17 @@ def load_recordings(
     Args:
         longest: seconds of a recording, at normal speed.
         time_stride: of the model whose loss is to align the texts, at the highest speed; 0: none.
+        lengths_alone: the frames are not needed.
 
     Raises:
         DataError: of a manifest nothing is left.
     """
     utterances, left_out = corpora.utterances, corpora.left_out
     total = len(utterances) + len(left_out.omissions)
-    caches = [cached_features(utterances, features, change, cache) for change in changes]
+    if lengths_alone:
+        caches = known_lengths(utterances, features, changes, cache)
+    else:
+        caches = [cached_features(utterances, features, change, cache) for change in changes]
     tokens = [token_set.encode(normalise(u.text, token_set)) for u in utterances]
     shortest = np.min([c.lengths for c in caches], axis=0)
     seconds = caches[0].lengths * changes[0].speed / features.frame_rate
@@ -113,7 +121,7 @@ def load_recordings(
         if not shortest[i]:
             reason = unreadable(utterance, features) or "no frame"
             left_out.add(utterance, "that cannot be read", reason)
-        elif not _alike(utterance.seconds, float(seconds[i])):
+        elif not lengths_agree(utterance.seconds, float(seconds[i])):
             left_out.add(utterance, "not as long as the manifest says", apart)
         elif seconds[i] > longest + SLACK:
             left_out.add(utterance, f"longer than {longest:g} s", apart)
@@ -126,13 +134,6 @@ def load_recordings(
     left_out.check(utterances, [utterances[i] for i in np.flatnonzero(keep)])
     repeats = np.where(keep, corpora.repeats, 0)
     return Recordings(list(utterances), tokens, caches, repeats, corpora.unlabelled)
-
-
-def unknown_characters(text: str, token_set: TokenSet) -> list[str]:
-    """Letters and digits that `normalise` would drop; what is neither is not spoken."""
-    known = {token for token in token_set.tokens[1:] if len(token) == 1}
-    characters = unaccented(text, token_set)
-    return [c for c in characters if unicodedata.category(c)[0] in "LN" and c not in known]
 
 
 def _usable(
@@ -149,8 +150,3 @@ def _usable(
     else:
         return True
     return False
-
-
-def _alike(promised: float, found: float) -> bool:
-    """Whether two lengths in seconds can be of one recording."""
-    return promised / APART - SLACK <= found <= promised * APART + SLACK

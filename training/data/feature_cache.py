@@ -5,15 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,11 +24,12 @@ from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.data.shards import with_sounds
-from ds2edge.training.files import partial_file, taking_turns, write_header
+from ds2edge.training.files import file_state, partial_file, taking_turns, write_header
+from ds2edge.training.processes import in_order, worker_processes
 
 # Frames at a time: small enough that BLAS stays in its thread, of which each worker has one.
 OFFLINE_CHUNK = 16
-AHEAD = 64  # recordings that are read before they are needed
+DOING = "computes features"
 
 Item: TypeAlias = tuple[Utterance, bytes | None]  # the recording, where it is no file of its own
 Frames: TypeAlias = npt.NDArray[np.float32]
@@ -93,19 +90,96 @@ def cached_features(
 
     A recording that cannot be read has no frames; `unreadable` tells why.
     """
+
+    def frames() -> Generator[Frames]:
+        with worker_processes(jobs) as pool:
+            work = partial(_features, settings, change)
+            found = in_order(pool, work, with_sounds(utterances), DOING)
+            yield from track(found, str(change), len(utterances))
+
     name = cache_name(utterances, settings, change)
-    frames_path, starts_path = folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
-    if not starts_path.exists():  # written last: its presence says that both are whole
+    return cached_rows(folder, name, settings.size, frames)
+
+
+def known_lengths(
+    utterances: Sequence[Utterance],
+    settings: FeatureSettings,
+    changes: Sequence[Change],
+    folder: Path,
+) -> list[FeatureCache]:
+    """As `cached_features` of each change, but for the frames themselves, which are NaN.
+
+    Recordings are decoded once, to count their samples, however many changes there are.
+    """
+
+    def counts() -> Generator[Frames]:
+        with worker_processes() as pool:
+            found = in_order(pool, partial(_count, settings), with_sounds(utterances), DOING)
+            for count in track(found, "lengths", len(utterances)):
+                yield np.zeros((count, 0), np.float32)
+
+    name = cache_name(utterances, settings, Change())
+    samples = cached_rows(folder, f"{name}.samples", 0, counts).lengths.tolist()
+    rate, caches = settings.sample_rate, []
+    for change in changes:
+        lengths = [-(-samples_at(n, change.speed, rate) // settings.hop) for n in samples]
+        starts = np.cumsum([0, *lengths], dtype=np.int64)
+        unknown = np.broadcast_to(np.float16("nan"), (int(starts[-1]), settings.size))
+        caches.append(FeatureCache(unknown, starts))
+    return caches
+
+
+def cached_rows(
+    folder: Path, name: str, columns: int, make: Callable[[], Generator[Frames]]
+) -> FeatureCache:
+    """What `make` yields for each recording, shape = (rows, columns), from the cache or computed.
+
+    Raises:
+        OSError: it cannot be written; then nothing of it is left.
+    """
+    starts_path = row_files(folder, name)[1]
+    if not starts_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with taking_turns(folder):  # another worker may be at it
             if not starts_path.exists():
-                _compute(utterances, settings, change, frames_path, starts_path, jobs)
+                with closing(make()) as rows:
+                    write_rows(folder, name, columns, rows)
+    return open_rows(folder, name)
+
+
+def write_rows(folder: Path, name: str, columns: int, rows: Iterable[Frames]) -> None:
+    """Write what `open_rows` opens; of what is interrupted nothing is left."""
+    frames_path, starts_path = row_files(folder, name)
+    starts, total = [0], 0
+    with partial_file(frames_path) as file:
+        write_header(file, 0, columns)
+        begin = file.tell()
+        for some in rows:
+            file.write(some.astype(np.float16).tobytes())
+            total += len(some)
+            starts.append(total)
+        file.seek(0)
+        write_header(file, total, columns)
+        if file.tell() != begin:
+            raise AssertionError("NumPy leaves room for the length in its header")
+    with partial_file(starts_path) as file:  # last: its presence says that both are whole
+        np.save(file, np.array(starts, np.int64))
+
+
+def open_rows(folder: Path, name: str) -> FeatureCache:
+    """The rows of many recordings, of which only what is asked for is read."""
+    frames_path, starts_path = row_files(folder, name)
     return FeatureCache(np.load(frames_path, mmap_mode="r"), np.load(starts_path))
+
+
+def row_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """The file of all rows, and that of where each recording's begin."""
+    return folder / f"{name}.frames.npy", folder / f"{name}.starts.npy"
 
 
 def cache_name(utterances: Sequence[Utterance], settings: FeatureSettings, change: Change) -> str:
     """Tells the features of these recordings, as they are now, from all others."""
-    files = [(str(u.path), *_state(u.file)) for u in utterances]
+    files = [(str(u.path), *file_state(u.file)) for u in utterances]
     key = json.dumps([settings.as_dict(), change.speed, *change.levels, files])
     return hashlib.sha256(key.encode()).hexdigest()[:20]
 
@@ -114,7 +188,7 @@ def unreadable(utterance: Utterance, settings: FeatureSettings) -> str | None:
     """What is wrong with a recording that has no frames."""
     for item in with_sounds([utterance]):
         try:
-            _samples(item, settings)
+            read_samples(item, settings.sample_rate)
         except AudioError as error:
             return str(error)
     return None
@@ -130,8 +204,8 @@ def feature_statistics(
     """
     sample = utterances[:: max(1, len(utterances) // 400)]
     items = list(with_sounds(sample))  # read once, for both passes
-    with _workers(jobs) as pool:
-        raw = list(_in_order(pool, partial(_log_power, settings), items))
+    with worker_processes(jobs) as pool:
+        raw = list(in_order(pool, partial(_log_power, settings), items, DOING))
         if not any(map(len, raw)):
             why = unreadable(sample[0], settings) or f"it is shorter than {settings.window} samples"
             raise DataError(
@@ -140,88 +214,38 @@ def feature_statistics(
             )
         mean = np.concatenate(raw).mean(axis=0, dtype=np.float64)
         centred = replace(settings, mean=tuple(mean.tolist()), deviation=())
-        frames = _in_order(pool, partial(_features, centred, Change()), items)
+        frames = in_order(pool, partial(_features, centred, Change()), items, DOING)
         deviation = np.concatenate(list(frames)).std(axis=0, dtype=np.float64)
     return replace(centred, deviation=tuple(deviation.tolist()))
 
 
-def _compute(
-    utterances: Sequence[Utterance],
-    settings: FeatureSettings,
-    change: Change,
-    frames_path: Path,
-    starts_path: Path,
-    jobs: int | None,
-) -> None:
-    starts, total = [0], 0
-    with partial_file(frames_path) as file, _workers(jobs) as pool:
-        write_header(file, 0, settings.size)
-        begin = file.tell()
-        work = _in_order(pool, partial(_features, settings, change), with_sounds(utterances))
-        for frames in track(work, str(change), len(utterances)):
-            file.write(frames.astype(np.float16).tobytes())
-            total += len(frames)
-            starts.append(total)
-        file.seek(0)
-        write_header(file, total, settings.size)
-        if file.tell() != begin:
-            raise AssertionError("NumPy leaves room for the length in its header")
-    with partial_file(starts_path) as file:
-        np.save(file, np.array(starts, np.int64))
+def at_speed(samples: FloatArray, speed: float, rate: int) -> FloatArray:
+    """The samples played so many times as fast, which are `samples_at` many."""
+    if speed == 1.0:
+        return samples
+    return np.asarray(soxr.resample(samples, rate * speed, rate), np.float32)
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time: of a recording that is made louder in place only the time is another."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+def samples_at(count: int, speed: float, rate: int) -> int:
+    """How many samples so many become at another speed, counted as soxr does."""
+    return count if speed == 1.0 else int(count * rate / (rate * speed) + 0.5)
 
 
-def _workers(jobs: int | None) -> ProcessPoolExecutor:
-    # Not forked: the parent may hold TensorFlow's threads.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()  # and what it forks will not hear Ctrl-C, which is the parent's
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    jobs = jobs or len(os.sched_getaffinity(0))
-    return ProcessPoolExecutor(jobs, mp_context=get_context("forkserver"))
+def read_samples(item: Item, rate: int) -> FloatArray:
+    """All of a recording.
 
-
-def _in_order(
-    pool: ProcessPoolExecutor, work: Callable[[Item], Frames], items: Iterable[Item]
-) -> Iterator[Frames]:
-    """As `pool.map`, which would read all items at once: of shards, whole hours of audio."""
-    waiting: deque[Future[Frames]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise DataError(
-            "a process that computes features was killed; was memory short? Run the command again"
-        ) from None
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _samples(item: Item, settings: FeatureSettings) -> FloatArray:
-    """Raises: AudioError."""
+    Raises:
+        AudioError: it cannot be read.
+    """
     utterance, sound = item
     if sound is None:
-        return read_audio(utterance.path, settings.sample_rate)
+        return read_audio(utterance.path, rate)
     with os.fdopen(os.memfd_create(utterance.path.name), "wb") as file:  # so that it is decoded
         file.write(sound)  # as any other file is
         file.flush()
         name = f"/proc/self/fd/{file.fileno()}"
         try:
-            return read_audio(name, settings.sample_rate)
+            return read_audio(name, rate)
         except AudioError as error:
             raise AudioError(str(error).replace(name, utterance.where)) from None
 
@@ -230,19 +254,25 @@ def _features(settings: FeatureSettings, change: Change, item: Item) -> Frames:
     """All frames; none of a recording that cannot be read."""
     utterance = item[0]
     try:
-        samples = _samples(item, settings)
+        samples = read_samples(item, settings.sample_rate)
     except AudioError:
         return np.zeros((0, settings.size), np.float32)
-    if change.speed != 1.0:
-        rate = settings.sample_rate
-        samples = soxr.resample(samples, rate * change.speed, rate)
+    samples = at_speed(samples, change.speed, settings.sample_rate)
     samples = samples * np.float32(10 ** (change.gain(utterance) / 20))
     return FeatureExtractor(settings, OFFLINE_CHUNK).extract(samples)
 
 
+def _count(settings: FeatureSettings, item: Item) -> int:
+    """Samples; none of a recording that cannot be read."""
+    try:
+        return len(read_samples(item, settings.sample_rate))
+    except AudioError:
+        return 0
+
+
 def _log_power(settings: FeatureSettings, item: Item) -> Frames:
     try:
-        samples = _samples(item, settings)
+        samples = read_samples(item, settings.sample_rate)
     except AudioError:
         return np.zeros((0, settings.size), np.float32)
     count = max(0, (len(samples) - settings.window) // settings.hop + 1)

@@ -27,7 +27,6 @@ from ds2edge.training.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from ds2edge.training.files import partial_file
 
 DAMAGED = "delete it, and run the same `ds2edge data shard` again"
 

@@ -22,7 +22,7 @@ from ds2edge.training.checkpoint import Checkpoint, assign, weights_digest
 from ds2edge.training.config import TrainConfig
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.feature_cache import Change, FeatureCache, cache_name
-from ds2edge.training.evaluation.outputs import model_log_probs
+from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.files import partial_file, taking_turns, write_header, write_npz
 from ds2edge.training.network.model import AcousticModel, build_model, token_set
 from ds2edge.training.snapshot import differences
