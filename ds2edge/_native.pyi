@@ -96,7 +96,6 @@ class SearchState:
 def advance_all(
     states: list[SearchState], blocks: list[NDArray[np.float32]], threads: int = 1
 ) -> None: ...
-
 def align(
     scores: NDArray[np.float32],
     words: list[list[int]],
