@@ -17,8 +17,9 @@ from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
 from ds2edge.training.config import OptimizerConfig
 from ds2edge.training.convertible import obstacle
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
-from ds2edge.training.loop import Run, configure_threads
+from ds2edge.training.loop import configure_threads
 from ds2edge.training.network.extra_tokens import with_outputs
+from ds2edge.training.run import Run
 from ds2edge.training.train import prepare, run_parser, run_to_the_end
 
 EPILOG = """examples:

@@ -41,7 +41,7 @@ TRAINING_FAULTS = (
     ),
     Fault(
         "masks drawn from where the process began",
-        "training/loop.py",
+        "training/run.py",
         "np.random.default_rng([self.config.optimizer.seed, epoch, number + 1])\n",
         "self.__dict__.setdefault('rng', np.random.default_rng(epoch))\n",
         (LOOP, "-k", "is_stopped"),

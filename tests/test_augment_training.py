@@ -32,8 +32,9 @@ from ds2edge.training.data.feature_cache import samples_at
 from ds2edge.training.distill import prepare_distillation
 from ds2edge.training.evaluation.metrics import ErrorRate
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
-from ds2edge.training.loop import Run, Stopped, train
+from ds2edge.training.loop import Stopped, train
 from ds2edge.training.network.model import build_model
+from ds2edge.training.run import Run
 from ds2edge.training.step import Update
 from ds2edge.training.train import prepare
 from ds2edge.training.workers import Workers

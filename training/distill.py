@@ -19,7 +19,7 @@ from ds2edge.cache import cache_folder
 from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
 from ds2edge.training.config import TrainConfig, load_config
 from ds2edge.training.data.teacher_log_probs import taught_by, with_teacher
-from ds2edge.training.loop import Run
+from ds2edge.training.run import Run
 from ds2edge.training.train import (
     add_config_arguments,
     changes,

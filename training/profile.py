@@ -24,7 +24,8 @@ from ds2edge.progress import track
 from ds2edge.training.data.batches import Batch
 from ds2edge.training.files import partial_file
 from ds2edge.training.flops import training_flops
-from ds2edge.training.loop import Run, build_state, configure_threads
+from ds2edge.training.loop import build_state, configure_threads
+from ds2edge.training.run import Run
 from ds2edge.training.step import build_stepper
 from ds2edge.training.trace import NAMES, REST, WAITING, Trace, can_trace
 

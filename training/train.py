@@ -33,12 +33,13 @@ from ds2edge.training.convertible import obstacle
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.data.manifest import manifest_path
-from ds2edge.training.loop import Run, Stopped, configure_threads, train
+from ds2edge.training.loop import Stopped, configure_threads, train
 from ds2edge.training.memory import keep_memory
 from ds2edge.training.network.model import build_model, token_set
 from ds2edge.training.network.warm_start import take_weights
 from ds2edge.training.processes import available_cores
 from ds2edge.training.profile import STEPS, show_profile
+from ds2edge.training.run import Run
 from ds2edge.training.run_log import logging_to, warnings_on_terminal
 from ds2edge.training.snapshot import last_checkpoint
 from ds2edge.training.workers import (
