@@ -40,10 +40,8 @@ SCALE_FAULTS = (
     Fault(
         "masks of a worker's own",
         "training/data/batches.py",
-        "        mask(recordings.features[change][i], masks[row])\n"
-        "        for row, (i, change) in zip(rows, chosen, strict=True)\n",
-        "        mask(recordings.features[change][i], masks[number])\n"
-        "        for number, (i, change) in enumerate(chosen)\n",
+        "mask(one, masks[row]) for row, one in zip(rows, heard, strict=True)]\n",
+        "mask(one, masks[number]) for number, one in enumerate(heard)]\n",
         (WORKERS, "-k", "masked_as_if"),
     ),
     Fault(

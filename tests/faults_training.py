@@ -150,15 +150,15 @@ TRAINING_FAULTS = (
     Fault(
         "mended recordings stay as they were",
         "training/data/feature_cache.py",
-        "    files = [(str(u.path), *_state(u.file)) for u in utterances]\n",
+        "    files = [(str(u.path), *file_state(u.file)) for u in utterances]\n",
         "    files = [str(u.path) for u in utterances]\n",
         (MANIFEST, "-k", "mended"),
     ),
     Fault(
         "louder recordings of the same size stay as they were",
-        "training/data/feature_cache.py",
-        "(str(u.path), *_state(u.file)) for u",
-        "(str(u.path), _state(u.file)[0]) for u",
+        "training/files.py",
+        "    return found.st_size, found.st_mtime_ns\n",
+        "    return found.st_size, 0\n",
         (MANIFEST, "-k", "louder"),
     ),
     Fault(
