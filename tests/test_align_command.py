@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -255,6 +256,32 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path):
     assert process.returncode == 130
     assert error == "ds2edge: interrupted\n"
     assert not list(out.iterdir())
+
+
+def test_no_tensorflow_is_needed(long: LongRecording, tmp_path: Path):
+    """The extra `data` does without."""
+    program = (
+        "import sys; from ds2edge import cli\n"
+        f"assert cli.main(['data', 'align', {str(long.path)!r}, '-o', {str(tmp_path)!r}, "
+        "'--jobs', '1']) == 0\n"
+        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules), 'it was loaded'\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, capture_output=True)
+    assert (tmp_path / "long.json").exists()
+
+
+def test_a_full_disk_is_one_line(
+    long: LongRecording, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        code = cli.main(["data", "align", str(long.path), "-o", str(tmp_path), "--jobs", "1"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    assert capfd.readouterr().err == f"ds2edge: {tmp_path}: File too large\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["{", '{"format": 2}', '{"format": 1, "words": 3}', "[]"])

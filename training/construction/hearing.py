@@ -65,12 +65,15 @@ def hear(
     level, loud = Level(), bytearray()
     with tempfile.TemporaryFile(dir=folder) as file:
         for scores, powers in _each(work, pieces(path, listener), jobs):
-            file.write(scores.tobytes())
+            try:
+                file.write(scores.tobytes())
+                file.flush()
+            except OSError as error:  # which knows no name
+                raise OSError(error.errno, error.strerror, str(folder)) from None
             for power in powers:
                 level.hear(power, listener.step)
                 loud.append(level.since > 0)
             heard(len(scores) * listener.step)
-        file.flush()
         shape = (len(loud), len(columns))
         return Heard(np.memmap(file, np.float32, "r", shape=shape), np.frombuffer(loud, np.bool_))
 
