@@ -66,6 +66,18 @@ def test_every_word_lies_where_it_was_said(aligned: Path, long: LongRecording):
     assert (alignment.speaker, alignment.split) == ("many", "dev")
 
 
+def test_a_word_starts_where_it_is_heard(aligned: Path, long: LongRecording):
+    alignment = read_alignment(aligned / "long.json")
+    samples, rate = soundfile.read(long.path)
+    loudness = np.sqrt(np.convolve(samples**2, np.ones(320) / 320, "same"))
+    for line, (start, end) in enumerate(pairwise([0.0, *long.cuts, alignment.seconds])):
+        own = loudness[int(start * rate) : int(end * rate)]
+        (loud,) = np.nonzero(own > own.max() / 20)
+        words = [word for word in alignment.found if word.line == line]
+        assert abs(words[0].start - start - loud[0] / rate) < EXACT
+        assert abs(words[-1].end - start - loud[-1] / rate) < 3 * EXACT  # it may ring on
+
+
 def test_pauses_are_between_words(aligned: Path, long: LongRecording):
     alignment = read_alignment(aligned / "long.json")
     for cut in long.cuts:

@@ -73,7 +73,7 @@ def test_a_killed_import_goes_on(
 ) -> None:
     folder = tmp_path / "corpus"
     started = subprocess.Popen(
-        [sys.executable, "-c", STOPPING, *command(corpus, folder)],
+        [sys.executable, "-P", "-c", STOPPING, *command(corpus, folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
