@@ -62,7 +62,7 @@ $(VENVS)/asan/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	@echo "Installing ds2edge with AddressSanitizer and UBSan into $(VENVS)/asan ..."
 	@test -x $(VENVS)/asan/bin/pip || $(PYTHON) -m venv $(VENVS)/asan
 	@$(VENVS)/asan/bin/python $(PIP_INSTALL) -C build-dir=build/asan-python -C install.strip=false \
-	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[dev]'
+	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[native-tests]'
 	@touch $@
 
 # Eight threads and one Transcriber, under ThreadSanitizer.
