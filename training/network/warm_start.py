@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -62,26 +63,32 @@ def measure_norms(model: AcousticModel, batches: Iterable[Batch]) -> None:
     model that was converted, its first step would compute something else than the model did.
     """
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, SequenceBatchNorm)]
-    sums = {id(norm): np.zeros((3, *norm.mean.shape)) for norm in norms}
+    heard: dict[int, Tensor] = {}
 
     def listening(norm: SequenceBatchNorm) -> Any:
         def call(x: Tensor, mask: Tensor, training: bool = False) -> Tensor:
-            mean, variance = (ops.convert_to_numpy(v) for v in norm._moments(x, mask))
-            weight = float(ops.convert_to_numpy(ops.sum(mask)))
-            sums[id(norm)] += weight * np.stack([mean, variance + mean**2, np.ones_like(mean)])
+            mean, variance = norm._moments(x, mask)
+            one = ops.ones_like(mean)
+            heard[id(norm)] = ops.sum(mask) * ops.stack([mean, variance + mean**2, one])
             scale, shift = norm.affine()
             return x * scale + shift
 
         return call
 
+    def sums_of(features: Tensor, frames: Tensor) -> list[Tensor]:
+        model({"features": features, "frames": frames}, training=False)
+        return [heard[id(norm)] for norm in norms]
+
     for norm in norms:
         norm.__dict__["call"] = listening(norm)
     try:
-        for batch in batches:
-            model({"features": batch.features, "frames": batch.frames}, training=False)
+        measured = _compiled(sums_of, model.feature_size)
+        found = [measured(batch.features, batch.frames) for batch in batches]
     finally:
         for norm in norms:
             del norm.__dict__["call"]
+    totals = [sum(ops.convert_to_numpy(one[i]) for one in found) for i in range(len(norms))]
+    sums = {id(norm): total for norm, total in zip(norms, totals, strict=True)}
     for norm in norms:
         mean, square, weight = sums[id(norm)]
         mean, square = mean / weight, square / weight
@@ -91,3 +98,17 @@ def measure_norms(model: AcousticModel, batches: Iterable[Batch]) -> None:
         norm.variance.assign(variance)
         norm.gamma.assign(scale * np.sqrt(variance + norm.epsilon))
         norm.beta.assign(shift + mean * scale)
+
+
+def _compiled(function: Callable[..., list[Tensor]], bins: int) -> Callable[..., list[Tensor]]:
+    """On TensorFlow as a graph for any length: step by step, it would take minutes."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    def spec(*shape: int | None, of: str) -> Any:
+        return tf.TensorSpec(shape, of)
+
+    batch = spec(None, None, bins, of="float32"), spec(None, of="int32")
+    compiled: Callable[..., list[Tensor]] = tf.function(function, input_signature=batch)
+    return compiled
