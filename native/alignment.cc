@@ -11,7 +11,7 @@ namespace ds2 {
 namespace {
 
 constexpr float kNever = -1e30f;
-constexpr int64_t kBlock = 256;       // frames from one checkpoint to the next
+constexpr int64_t kBlock = 1024;      // frames from one checkpoint to the next
 constexpr int64_t kLookEvery = 8;     // frames after which paths are given up
 constexpr int32_t kNoWord = -1;
 
@@ -82,6 +82,7 @@ class Lattice {
       if (text.space >= 0 || start == positions_ - 1) direct_[start] = kNever;
     }
     direct_[0] = kNever;
+    trace_.resize(positions_);
     row_.assign(columns + 2, kNever);
     for (int side = 0; side < 2; ++side) {
       blank_[side].assign(positions_, kNever);
@@ -108,9 +109,9 @@ class Lattice {
       const float *const blank = blank_[now_].data(), *const token = token_[now_].data();
       Kept* kept = nullptr;
       if (keep) {
-        kept_.push_back({low_, std::vector<int32_t>(high_ - low_), first_word_, {}});
+        trace_moves(low_, high_, direct_.data(), blank, token, trace_.data());
+        kept_.push_back({low_, {trace_.begin(), trace_.begin() + (high_ - low_)}, first_word_, {}});
         kept = &kept_.back();
-        trace_moves(low_, high_, direct_.data(), blank, token, kept->trace.data());
       }
       now_ = 1 - now_;
       move(low_, high_, row_.data(), token_column_.data(), blank_column_.data(), direct_.data(),
@@ -190,7 +191,7 @@ class Lattice {
   // What tells how the states of a frame were reached.
   struct Kept {
     int64_t low;
-    std::vector<int32_t> trace;    // of positions from `low` on
+    std::vector<uint8_t> trace;    // of positions from `low` on
     int64_t first_word;
     std::vector<int32_t> sources;  // for gaps from that of `first_word` on: the word before whose
                                    // gap those left out begin, or kNoWord
@@ -267,7 +268,9 @@ class Lattice {
   // digits in a long recording.
   void give_up(const Look& look) {
     begin_at(look.low);
-    high_ = std::min(look.high, limit_);
+    const int64_t high = std::min(look.high, limit_);
+    open_until(high);  // the first time, they were taken up on the way past `limit_`
+    high_ = high;
     while (text_.starts[first_word_] < low_) ++first_word_;
     for (int64_t p = low_; p < high_; ++p) {
       blank_[now_][p] = std::max(blank_[now_][p] - look.best, kNever);
@@ -295,6 +298,7 @@ class Lattice {
   std::vector<float> direct_;  // whether a token may follow the one before it at once: 0 or kNever
   std::vector<float> row_;     // scores of the frame, of the gap, and of what nobody says
   std::vector<float> blank_[2], token_[2];  // token_[.][p + 1] belongs to position p
+  std::vector<int32_t> trace_;  // of one frame
   std::vector<Kept> kept_;
   int now_ = 0;  // which of the two is the last frame's
   int64_t low_ = 0, high_ = 1, first_word_ = 0;
@@ -325,7 +329,8 @@ void check(const AlignmentText& text, int32_t columns, const AlignmentOptions& o
 }  // namespace
 
 std::vector<int32_t> align(const float* scores, int64_t frames, int32_t columns,
-                           const AlignmentText& text, const AlignmentOptions& options) {
+                           const AlignmentText& text, const AlignmentOptions& options,
+                           const std::function<void()>& after_block) {
   check(text, columns, options);
   Lattice lattice(scores, columns, text, options);
   std::vector<Front> checkpoints;
@@ -333,6 +338,7 @@ std::vector<int32_t> align(const float* scores, int64_t frames, int32_t columns,
   for (int64_t t = 0; t < frames; t += kBlock) {
     checkpoints.push_back(lattice.front());
     lattice.run(t, std::min(t + kBlock, frames), false);
+    after_block();
   }
   std::vector<int32_t> states(frames);
   int32_t state = lattice.last_state();
@@ -341,6 +347,7 @@ std::vector<int32_t> align(const float* scores, int64_t frames, int32_t columns,
     lattice.run(block * kBlock, std::min((block + 1) * kBlock, frames), true);
     checkpoints.pop_back();
     state = lattice.trace_back(state, states.data() + block * kBlock);
+    after_block();
   }
   return states;
 }

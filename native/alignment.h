@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace ds2 {
@@ -32,8 +33,10 @@ struct AlignmentText {
 // Where the path is in each frame: 2 * p in the gap or blank before token p, 2 * p + 1 in token p.
 //
 // `scores`: log probabilities less the highest of their frame, shape = (frames, columns); none is
-// above 0 nor NaN. Throws std::invalid_argument if the text is malformed.
+// above 0 nor NaN. `after_block` is called after every thousand frames or so, twice; what it throws
+// ends the search. Throws std::invalid_argument if the text is malformed.
 std::vector<int32_t> align(const float* scores, int64_t frames, int32_t columns,
-                           const AlignmentText& text, const AlignmentOptions& options);
+                           const AlignmentText& text, const AlignmentOptions& options,
+                           const std::function<void()>& after_block = [] {});
 
 }  // namespace ds2

@@ -360,7 +360,10 @@ py::array_t<int32_t> align_words(const py::array& scores,
       }
     }
     states = align(frames.data, frames.count, static_cast<int32_t>(frames.tokens), text,
-                   {foreign, leave_out, left_token, beam});
+                   {foreign, leave_out, left_token, beam}, [] {
+                     const py::gil_scoped_acquire gil;  // Ctrl-C is to be heard
+                     if (PyErr_CheckSignals()) throw py::error_already_set();
+                   });
   }
   return py::array_t<int32_t>(static_cast<py::ssize_t>(states.size()), states.data());
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_alignment import Costs, Lattice
 
 from ds2edge import _native
 
-BLOCK = 256  # frames between two checkpoints of the native search
+BLOCK = 1024  # frames between two checkpoints of the native search
 
 
 def native(
@@ -67,7 +69,7 @@ def test_the_path_is_the_best_there_is(seed, frames, words, space, costs):
 
 def test_checkpoints_change_nothing():
     rng = np.random.default_rng(3)
-    words = [rng.integers(2, 6, size=rng.integers(1, 6)).tolist() for _ in range(200)]
+    words = [rng.integers(2, 6, size=rng.integers(1, 6)).tolist() for _ in range(800)]
     scores = spoken(words, 6, rng)
     assert len(scores) > 5 * BLOCK
     lattice = Lattice(scores, words, 1, Costs())
@@ -95,6 +97,35 @@ def test_a_narrow_beam_still_gives_a_path():
     scores = drawn(rng, 700, 8)
     words = [rng.integers(2, 8, size=3).tolist() for _ in range(100)]
     Lattice(scores, words, 1, Costs()).score(native(scores, words, 1, beam=0.5).tolist())
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(5, 16),
+    st.sampled_from([0.02, 0.1, 0.3]),
+    st.integers(1, 40),
+)
+@settings(max_examples=12)
+def test_any_beam_gives_a_path_over_many_blocks(seed, beam, left_token, longest):
+    """What is left out reaches further than what a block began with."""
+    rng = np.random.default_rng(seed)
+    words = [rng.integers(2, 8, size=rng.integers(1, longest + 1)).tolist() for _ in range(150)]
+    said = spoken([words[i] for i in range(150) if rng.random() < 0.5], 8, rng)
+    scores = np.concatenate([said, drawn(rng, 300, 8), said])
+    costs = Costs(foreign=1.0, leave_out=5.0, left_token=left_token)
+    path = native(scores, words, 1, costs, beam).tolist()
+    Lattice(scores, words, 1, costs).score(path)
+
+
+def test_ctrl_c_is_heard():
+    """In the middle of a search that would take minutes."""
+    rng = np.random.default_rng(1)
+    words = [rng.integers(2, 8, size=10).tolist() for _ in range(20_000)]
+    scores = drawn(rng, 60_000, 8)
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        native(scores, words, 1, beam=1e6)
 
 
 def test_no_output_makes_an_empty_path():
