@@ -39,6 +39,17 @@ def open_audio(path: str | os.PathLike[str]) -> AudioFile:
     return AudioFile(path)
 
 
+def is_whole(path: str | os.PathLike[str]) -> bool:
+    """Whether a file can be decoded to its end."""
+    try:
+        with open_audio(path) as file:
+            for _ in file.blocks(seconds=10.0):
+                pass
+    except AudioError:
+        return False
+    return True
+
+
 class AudioFile:
     """A recording that is decoded block by block, once from its start to its end."""
 

@@ -49,8 +49,8 @@ DATA_FAULTS = (
     Fault(
         "another text is not refused",
         "training/construction/forced_alignment.py",
-        "    if min(left_out, unexplained) > 1 - OVERLAP:\n",
-        "    if min(left_out, unexplained) > 1:\n",
+        "min(left_out, 1 - path.explained) > 1 - OVERLAP:\n",
+        "min(left_out, 1 - path.explained) > 1:\n",
         (ALIGN, "-k", "another_text"),
     ),
     Fault(
@@ -93,8 +93,8 @@ DATA_FAULTS = (
     Fault(
         "what cannot be read costs nothing",
         "training/construction/transcript_filter.py",
-        "WORST * max(outputs, length))",
-        "WORST * len(log_probs))",
+        "    worst = WORST * max(outputs, length)\n",
+        "    worst = WORST * len(log_probs)\n",
         (FILTER, "-k", "keeps_the_right"),
     ),
     # ---- imports

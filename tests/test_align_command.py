@@ -296,6 +296,58 @@ def test_a_full_disk_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("sound", ["silence", "noise", "hardly any"])
+def test_what_is_no_speech_is_refused(
+    tmp_path: Path, sound: str, capsys: pytest.CaptureFixture[str]
+):
+    noise = np.random.default_rng(1).normal(size=80_000) * 0.1
+    samples = {"silence": noise * 0, "noise": noise, "hardly any": noise[:1]}[sound]
+    soundfile.write(tmp_path / "a.wav", samples, 48_000)
+    (tmp_path / "a.txt").write_text("i am going sir and i do not hesitate")
+    out = tmp_path / "out"
+    assert cli.main(["data", "align", str(tmp_path / "a.wav"), "-o", str(out)]) == 2
+    said = "is too short" if sound == "hardly any" else "do not belong together"
+    assert said in capsys.readouterr().err
+    assert not list(out.iterdir())
+
+
+def test_a_moved_recording_is_found_and_another_one_takes_no_place(
+    long: LongRecording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    recording = read_manifest(SPEECH / "manifest.tsv")[0]
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+    first, out = tmp_path / "a" / "one.mp3", tmp_path / "out"
+    shutil.copy(recording.path, first)
+    first.with_suffix(".txt").write_text(recording.text)
+    command = ["data", "align", "-o", str(out)]
+    assert cli.main([*command, str(first)]) == 0
+    moved = Path(shutil.move(first, tmp_path / "b"))
+    shutil.move(first.with_suffix(".txt"), tmp_path / "b")
+    assert cli.main([*command, str(moved)]) == 0
+    found = read_alignment(out / "one.json")
+    assert (out / found.recording).resolve() == moved.resolve()
+    other = tmp_path / "c" / "one.mp3"
+    shutil.copy(read_manifest(SPEECH / "manifest.tsv")[1].path, other)
+    other.with_suffix(".txt").write_text(recording.text)
+    assert cli.main([*command, str(other)]) == 2
+    assert "is of another recording" in capsys.readouterr().err
+    assert read_alignment(out / "one.json") == found
+    # What calls before have aligned stays in the manifest.
+    assert cli.main([*command, str(long.path), "--jobs", "1"]) == 0
+    assert len(read_manifest(out / "manifest.tsv")) == 2
+
+
+def test_files_of_others_stay(long: LongRecording, tmp_path: Path):
+    (tmp_path / "film.part").write_text("half of a film")
+    (tmp_path / "manifest.tsv").write_text("path\tseconds\ttext\tspeaker\tsplit\n")
+    command = ["data", "align", str(long.path), "-o", str(tmp_path), "--jobs", "1"]
+    assert cli.main(command) == 2
+    (tmp_path / "manifest.tsv").unlink()
+    assert cli.main(command) == 0
+    assert (tmp_path / "film.part").read_text() == "half of a film"
+
+
 @pytest.mark.parametrize("damage", ["{", '{"format": 2}', '{"format": 1, "words": 3}', "[]"])
 def test_damaged_alignments_are_refused(tmp_path: Path, damage: str):
     path = tmp_path / "a.json"
@@ -320,3 +372,5 @@ def test_mandarin_words_are_characters():
 def test_recordings_of_one_name_keep_apart():
     paths = [Path("a/one.wav"), Path("b/one.flac"), Path("two.wav")]
     assert output_names(paths) == ["a-one.wav", "b-one.flac", "two"]
+    with pytest.raises(DataError, match="both be called x-one"):
+        output_names([Path("a/x/one.wav"), Path("b/x/one.wav")])

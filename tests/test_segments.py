@@ -156,7 +156,7 @@ def test_command_writes_the_samples_of_each_segment(
     assert "".join(row.text for row in rows).replace(" ", "") == "abcde"
     for row in rows:
         samples = read_audio(row.path, 16_000)
-        start = round(int(row.path.stem.split("-")[1]) * 16)
+        start = round(int(row.path.stem.split("-")[-2]) * 16)
         np.testing.assert_allclose(samples, whole[start : start + len(samples)], atol=1e-4)
         assert len(samples) / 16_000 == pytest.approx(row.seconds, abs=0.01)
         assert row.speaker == "she"
@@ -202,6 +202,39 @@ def test_bad_options_are_one_line(
     assert said in (error := capsys.readouterr().err)
     assert error.count("\n") == 1
     assert not (tmp_path / "manifest.tsv").exists()
+
+
+def test_audio_of_another_recording_is_never_taken(
+    long: tuple[LongRecording, Path], tmp_path: Path
+):
+    recording, folder = long
+    samples = read_audio(recording.path, 16_000)
+    alignment = (folder / "long.json").read_text()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "long.json").write_text(alignment)
+    soundfile.write(tmp_path / "a" / "long.flac", samples, 16_000)
+    soundfile.write(tmp_path / "b" / "long.flac", -samples, 16_000)
+    both = [str(tmp_path / name / "long.json") for name in ("a", "b")]
+    out = tmp_path / "out"
+    assert cli.main(["data", "segment", *both, "-o", str(out)]) == 0
+    rows = read_manifest(out / "manifest.tsv")
+    half = len(rows) // 2
+    for one, other in zip(rows[:half], rows[half:], strict=True):
+        np.testing.assert_allclose(
+            read_audio(one.path, 16_000), -read_audio(other.path, 16_000), atol=1e-4
+        )
+    whole = rows[0].path.read_bytes()
+    rows[0].path.write_bytes(whole[: len(whole) // 2])  # a loss of power
+    assert cli.main(["data", "segment", *both, "-o", str(out)]) == 0
+    assert rows[0].path.read_bytes() == whole
+
+
+def test_a_word_that_reaches_into_the_pause_is_whole():
+    words = (AlignedWord("one", 0, 0.0, 2.05, 0.9), AlignedWord("two", 0, 9.0, 16.0, 0.9))
+    found = Alignment("x", 16.5, "en", "", "", words, (Stretch(2.0, 9.0),), ())
+    kept, _ = segment(found, SegmentOptions(margin=0.0))
+    assert [(one.start, one.end) for one in kept] == [(0.0, 2.05), (9.0, 16.5)]
 
 
 def test_a_recording_that_is_gone_or_another_one_is_named(

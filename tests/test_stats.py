@@ -369,7 +369,7 @@ def test_a_second_call_reads_only_what_is_new(
 ) -> None:
     shutil.copytree(cached, tmp_path / "cache")
     monkeypatch.setenv("DS2EDGE_CACHE", str(tmp_path / "cache"))
-    (store,) = (tmp_path / "cache" / "statistics").iterdir()
+    (store,) = (tmp_path / "cache" / "statistics").rglob("*.jsonl")
     text = store.read_text()
     store.write_text(text[:-30])  # a kill cut the last line off
     read: list[str] = []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ds2edge import cli, load_bundle
 from ds2edge.audio_file import read_audio
 from ds2edge.errors import DataError
-from ds2edge.text import collapse
+from ds2edge.text import collapse, mandarin_characters
 from ds2edge.training.construction.ctc_cost import ctc_cost
 from ds2edge.training.construction.filter_chart import kept_curve
 from ds2edge.training.construction.spoiled import Others, spoil
@@ -104,7 +104,8 @@ def test_the_filter_that_ships_knows_right_from_wrong():
     rng = np.random.default_rng(1)
     chances = []
     for utterance, heard in zip(utterances, log_probs, strict=True):
-        texts = [utterance.text, *(spoil(utterance.text, others, rng) for _ in range(3))]
+        words = utterance.text.split()
+        texts = [utterance.text, *(" ".join(spoil(words, others, rng)) for _ in range(3))]
         features = [features_of(heard, tokens.encode(text), text) for text in texts]
         chances.append(found.chances(np.array(features)))
     right, *wrong = np.array(chances).T
@@ -114,11 +115,25 @@ def test_the_filter_that_ships_knows_right_from_wrong():
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from("abc"), min_size=1, max_size=8))
 def test_what_is_spoiled_is_wrong(seed: int, words: list[str]):
-    text = " ".join(words)
-    spoiled = spoil(text, Others(tuple(TEXTS)), np.random.default_rng(seed))
-    assert spoiled != text
-    assert spoiled == " ".join(spoiled.split())
+    spoiled = spoil(words, Others(tuple(TEXTS)), np.random.default_rng(seed))
     assert spoiled
+    assert list(spoiled) != words
+
+
+def test_transcripts_without_spaces_are_spoiled_sign_by_sign():
+    tokens = mandarin_characters()
+    texts = [tuple("北京欢迎你"), tuple("今天天气很好"), tuple("我们去上海")]
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        tokens.encode("".join(spoil(texts[0], Others(tuple(texts)), rng)))
+
+
+def test_nothing_heard_is_never_right():
+    found = read_filter(SHIPPED)
+    nothing = np.zeros((0, 29), np.float32)
+    for text in ("", "some words"):
+        tokens = load_bundle("en").manifest.tokens.encode(text)
+        assert found.chances(np.array([features_of(nothing, tokens, text)]))[0] < 0.01
 
 
 def test_curve_counts_the_errors_of_the_likeliest():
@@ -192,7 +207,8 @@ def test_a_filter_of_labelled_examples(tmp_path: Path, cache: Path):
     rng = np.random.default_rng(1)
     rows = ["path\tseconds\ttext\tspeaker\tsplit\tsaid"]
     for u in utterances:
-        for text in [*[u.text] * 3, *(spoil(u.text, others, rng) for _ in range(3))]:
+        spoiled = [" ".join(spoil(u.text.split(), others, rng)) for _ in range(3)]
+        for text in [*[u.text] * 3, *spoiled]:
             rows.append(f"{u.path}\t{u.seconds}\t{text}\tx\ttrain\t{u.text}")
     (tmp_path / "labelled.tsv").write_text("\n".join(rows) + "\n")
     target = tmp_path / "filter.json"

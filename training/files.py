@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,16 @@ def write_header(file: IO[bytes], rows: int, columns: int) -> None:
     kind = npy.dtype_to_descr(np.dtype(np.float16))
     header = {"descr": kind, "fortran_order": False, "shape": (rows, columns)}
     npy.write_array_header_1_0(file, header)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write; nobody else's files.
+
+    Whoever calls has the folder alone.
+    """
+    for part in folder.glob("*.part"):
+        if re.search(r"\.\d+\.part$", part.name) and part.is_file():
+            part.unlink()
 
 
 def file_state(path: str | Path) -> tuple[int, int]:
@@ -139,10 +150,9 @@ def taking_turns(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for another process that writes to %s", folder)
+            log.warning("waiting for another process that writes to %s", folder)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        for part in folder.glob("*.part"):
-            part.unlink()
+        remove_parts(folder)
         yield
     finally:
         os.close(handle)

@@ -29,7 +29,7 @@ from ds2edge.training.config import TrainConfig
 from ds2edge.training.data.batches import Pick
 from ds2edge.training.evaluation.dev_error import dev_error
 from ds2edge.training.evaluation.metrics import ErrorRate
-from ds2edge.training.files import locked
+from ds2edge.training.files import locked, remove_parts
 from ds2edge.training.network.distillation import Distillation
 from ds2edge.training.network.intermediate import build_objective
 from ds2edge.training.network.model import AcousticModel, build_model
@@ -82,8 +82,7 @@ def train(
         else:
             run.folder.mkdir(parents=True, exist_ok=True)
             with locked(run.folder):
-                for part in run.folder.glob("*.part"):  # of a process that was killed
-                    part.unlink()
+                remove_parts(run.folder)
                 model = _train(run, fresh, start, interrupt)
         done = True
         return model

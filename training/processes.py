@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, forkserver, get_context, parent_process
 from typing import TypeVar
 
-from ds2edge.errors import DataError
+from ds2edge.errors import ConfigError, DataError
 
 AHEAD = 64  # items that are read before they are needed
 
@@ -23,6 +24,27 @@ Result = TypeVar("Result")
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """The argument --jobs.
+
+    Args:
+        what: there are so many of.
+    """
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=available_cores(),
+        metavar="N",
+        help=f"{what} [%(default)s, the number of cores]",
+    )
+
+
+def check_jobs(jobs: int) -> None:
+    """Raises: ConfigError: there are none."""
+    if jobs < 1:
+        raise ConfigError(f"--jobs needs 1 or more, got {jobs}")
 
 
 def worker_processes(jobs: int | None = None, niceness: int = 0) -> ProcessPoolExecutor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.config import AugmentConfig, NoiseCorpus
+from ds2edge.training.processes import add_jobs_argument
 
 EXAMPLES = """\
 examples:
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         "room, through a codec, faster, from another vocal tract.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("manifest", type=Path, help="table of recordings, see the README")
+    parser.add_argument("manifest", type=Path, help="table of recordings")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     noise = parser.add_argument_group("noise")
     noise.add_argument(
@@ -81,13 +81,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--copies", type=int, default=1, metavar="N", help="[%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="processes [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "processes")
     parser.set_defaults(run=run)
 
 
@@ -118,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     files, lost = write_copies(options.manifest, options.output, wanted, options.jobs)
     more = f"; {lost} recordings cannot be read" if lost else ""
     print(f"{options.output}: {files} files{more}")
-    return 0
+    return int(lost > 0)
 
 
 def settings_of(options: argparse.Namespace) -> AugmentConfig:

@@ -13,14 +13,20 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ds2edge.audio_file import is_whole
 from ds2edge.errors import AudioError, DataError
 from ds2edge.progress import track
 from ds2edge.training.augmentation.chain import Banks, Effects, apply, draw
 from ds2edge.training.config import AugmentConfig
 from ds2edge.training.data.feature_cache import Change, Item, read_samples
-from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
+from ds2edge.training.data.manifest import (
+    Utterance,
+    read_manifest,
+    refuse_others,
+    write_manifest,
+)
 from ds2edge.training.data.shards import with_sounds
-from ds2edge.training.files import locked, partial_file
+from ds2edge.training.files import file_state, locked, partial_file, remove_parts
 from ds2edge.training.processes import in_order, worker_processes
 
 RATE = 16_000  # Hz, of the copies
@@ -66,14 +72,12 @@ def write_copies(manifest: Path, folder: Path, wanted: Wanted, jobs: int) -> tup
     """
     utterances = read_manifest(manifest)
     target = folder / "manifest.tsv"
-    if target.exists() and target.resolve() == manifest.resolve():
-        raise DataError(f"{target} is the manifest of what is to be augmented; give another folder")
+    refuse_others(target, "vocal_tract")
     copies = plan_copies(utterances, folder, wanted)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "writing to", "give another -o"):
-        for part in folder.glob("*.part"):  # of a process that was killed
-            part.unlink()
-        missing = [copy for copy in copies if not copy.path.exists()]
+        remove_parts(folder)
+        missing = [copy for copy in copies if not is_whole(copy.path)]
         bad = _write_missing(missing, utterances, wanted.banks, jobs)
         there = [copy for copy in copies if copy.number not in bad]
         if not there:
@@ -93,7 +97,7 @@ def plan_copies(utterances: Sequence[Utterance], folder: Path, wanted: Wanted) -
     noise = wanted.banks.noise.name if wanted.banks.noise else ""
     copies = []
     for number, utterance in enumerate(utterances):
-        name, state = utterance.path.name, _size_and_time(utterance.file)
+        name, state = utterance.path.name, list(file_state(utterance.file))
         for copy in range(wanted.copies):
             rng = np.random.default_rng([wanted.seed, copy, *name.encode()])
             change = Change(float(rng.choice(wanted.speeds)), wanted.levels)
@@ -176,11 +180,3 @@ def _opened(copy: Copy) -> tuple[float, str]:
     """Seconds, and the gain in dB."""
     with soundfile.SoundFile(copy.path) as file:
         return round(file.frames / file.samplerate, 3), file.comment.removesuffix(" dB")
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns

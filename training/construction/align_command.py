@@ -7,13 +7,14 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ds2edge.commands.recordings import length, recordings
-from ds2edge.errors import AudioError, ConfigError, DataError
+from ds2edge.errors import AudioError, DataError
 from ds2edge.progress import SecondsBar
 from ds2edge.results import Final, Word
 from ds2edge.subtitles import to_srt
@@ -24,9 +25,19 @@ from ds2edge.training.construction.forced_alignment import AlignOptions, align, 
 from ds2edge.training.construction.hearing import hear
 from ds2edge.training.construction.segments import spoken_words
 from ds2edge.training.construction.textgrid import to_textgrid
-from ds2edge.training.data.manifest import Utterance, read_manifest, refuse_shards, write_manifest
+from ds2edge.training.data.manifest import (
+    Utterance,
+    check_name,
+    read_manifest,
+    refuse_others,
+    refuse_shards,
+    write_manifest,
+)
 from ds2edge.training.evaluation.listener import add_listener_arguments, open_listener
-from ds2edge.training.files import partial_file, taking_turns
+from ds2edge.training.files import file_state, partial_file, taking_turns
+from ds2edge.training.processes import add_jobs_argument, check_jobs
+
+SHORT = 60.0  # s; a recording that is not longer is heard by one process
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +61,17 @@ class Task:
     """A recording with its text."""
 
     path: Path
-    lines: tuple[str, ...]
+    text: Path | str  # a file, or the text itself
     speaker: str
     split: str
+
+    def lines(self) -> tuple[str, ...]:
+        """Of the text.
+
+        Raises:
+            DataError: its file is missing or no UTF-8 text.
+        """
+        return read_text(self.text) if isinstance(self.text, Path) else (self.text,)
 
 
 def add_parser(commands: Any) -> None:
@@ -82,27 +101,21 @@ def add_parser(commands: Any) -> None:
         parser.add_argument(
             flag, type=float, default=default, metavar="X", help=f"{text} [{default:g}]"
         )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="processes that listen [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "processes that listen")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Returns: the exit code, 1 if some of several recordings could not be aligned."""
-    if options.jobs < 1:
-        raise ConfigError(f"--jobs needs 1 or more, got {options.jobs}")
+    check_jobs(options.jobs)
     costs = AlignOptions(options.foreign, options.leave_out, options.left_token, options.beam)
     tasks = read_tasks(options.recordings, options.text, options.speaker, options.split)
     names = output_names([task.path for task in tasks])
     model = options.checkpoint or options.bundle
     open_listener(model)  # what is wrong with it is wrong with each recording
+    refuse_others(options.output / "manifest.tsv", "alignment")
     options.output.mkdir(parents=True, exist_ok=True)
-    done: list[tuple[Task, str, Alignment]] = []
+    done = 0
     with (
         taking_turns(options.output),
         SecondsBar([length(str(task.path)) for task in tasks], "aligning") as bar,
@@ -116,43 +129,40 @@ def run(options: argparse.Namespace) -> int:
                 with bar.hidden():
                     log.warning("%s: left out: %s", task.path, error)
             else:
-                done.append((task, name, alignment))
+                done += 1
                 with bar.hidden():
                     print(f"{options.output / name}.html: {described(alignment)}", flush=True)
             bar.done(number)
     if not done:
         raise DataError(f"none of the {len(tasks)} recordings could be aligned")
-    write_manifest(
-        options.output / "manifest.tsv",
-        [_utterance(task, alignment) for task, _, alignment in done],
-        [{"alignment": f"{name}.json"} for _, name, _ in done],
-    )
-    return int(len(done) < len(tasks))
+    _list_all(options.output)
+    return int(done < len(tasks))
 
 
 def read_tasks(given: Sequence[str], text: Path | None, speaker: str, split: str) -> list[Task]:
     """What is to be aligned: recordings, those of folders, and those of manifests.
 
     Raises:
-        DataError: a text is missing, empty, or no text.
+        DataError: a manifest is malformed, --text is given with several recordings, or a name
+            cannot stand in a manifest.
     """
-    tasks = []
+    tasks: list[Task] = []
     for path in given:
         if path.endswith(".tsv"):
             utterances = read_manifest(path)
             refuse_shards(utterances)
-            tasks += [Task(u.path, (u.text,), u.speaker, u.split) for u in utterances]
+            tasks += [Task(u.path, u.text, u.speaker, u.split) for u in utterances]
         else:
-            tasks += [
-                Task(
-                    Path(found), read_text(text or Path(found).with_suffix(".txt")), speaker, split
-                )
-                for found in recordings([path])
-            ]
-    if text and len(tasks) > 1:
+            for found in map(Path, recordings([path])):
+                tasks.append(Task(found, text or found.with_suffix(".txt"), speaker, split))
+    if text and (len(tasks) > 1 or given[0].endswith(".tsv")):
         raise DataError(
-            f"--text is that of one recording, got {len(tasks)}; give each a NAME.txt beside it"
+            f"--text is that of one recording, got {', '.join(given)}; give each a NAME.txt beside "
+            "it, or a manifest its texts"
         )
+    for task in tasks:
+        for name in (str(task.path), task.speaker, task.split):
+            check_name(name)
     return tasks
 
 
@@ -177,15 +187,17 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     """What the files of each recording are called: its own name, and more where it is not alone.
 
     Raises:
-        DataError: a recording is named twice.
+        DataError: a recording is named twice, or two cannot be told apart.
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError("a recording is named twice")
-    stems = [path.stem for path in paths]
-    return [
-        stem if stems.count(stem) == 1 else f"{path.parent.name}-{path.name}"
-        for stem, path in zip(stems, paths, strict=True)
+    stems = Counter(path.stem for path in paths)
+    names = [
+        path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.name}" for path in paths
     ]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"two recordings would both be called {twice[0]}; rename one")
+    return names
 
 
 def normalised_lines(lines: Sequence[str], tokens: TokenSet) -> list[list[str]]:
@@ -213,22 +225,28 @@ def _align(
 ) -> Alignment:
     """Align one recording and write what was found, or read what was written before."""
     target = options.output / f"{name}.json"
-    listener = open_listener(model)
-    key = _key(task, listener.digest, costs)
-    if target.exists() and (known := read_alignment(target)).key == key:
-        return known
-    text = spell(normalised_lines(task.lines, listener.tokens), listener.tokens)
+    listener, lines = open_listener(model), task.lines()
+    recording = os.path.relpath(task.path, options.output)
+    key = _key(task, lines, recording, listener.digest, costs)
+    if target.exists():
+        known = read_alignment(target)
+        if known.key == key:
+            return known
+        other = options.output / known.recording
+        if other.exists() and not (task.path.exists() and other.samefile(task.path)):
+            raise DataError(f"{target} is of another recording, {other}; give another folder")
+    text = spell(normalised_lines(lines, listener.tokens), listener.tokens)
     heard = hear(
         task.path,
         model,
         text.columns,
         options.output,
-        options.jobs,
+        1 if 0 < length(str(task.path)) < SHORT else options.jobs,
         lambda seconds: bar.report(number, seconds),
     )
     found = align(heard, text, listener.step, listener.delay, costs)
     alignment = Alignment(
-        recording=os.path.relpath(task.path, options.output),
+        recording=recording,
         seconds=round(len(heard.scores) * listener.step, 3),
         model=listener.name,
         speaker=task.speaker,
@@ -249,14 +267,10 @@ def _align(
     return alignment
 
 
-def _key(task: Task, digest: str, costs: AlignOptions) -> str:
+def _key(task: Task, lines: Sequence[str], recording: str, digest: str, costs: AlignOptions) -> str:
     """Tells this recording, text and model from all others."""
-    try:
-        status = task.path.stat()
-    except OSError as error:
-        raise AudioError(f"cannot read {task.path}: {error.strerror}") from None
-    values = [status.st_size, status.st_mtime_ns, task.lines, task.speaker, task.split]
-    whole = json.dumps([*values, digest, asdict(costs)])
+    values = [recording, *file_state(task.path), *lines, task.speaker, task.split]
+    whole = json.dumps([values, digest, asdict(costs)])
     return hashlib.sha256(whole.encode()).hexdigest()[:20]
 
 
@@ -265,6 +279,13 @@ def _subtitles(alignment: Alignment) -> str:
     return to_srt([Final(0, words, 0.0, alignment.seconds)])
 
 
-def _utterance(task: Task, alignment: Alignment) -> Utterance:
-    text = " ".join(word.text for word in alignment.words)
-    return Utterance(task.path, alignment.seconds, text, task.speaker, task.split)
+def _list_all(folder: Path) -> None:
+    """The manifest: all alignments that are in the folder, also those of calls before."""
+    files = sorted(folder.glob("*.json"))
+    utterances = []
+    for file in files:
+        found = read_alignment(file)
+        text = " ".join(word.text for word in found.words)
+        path = folder / found.recording
+        utterances.append(Utterance(path, found.seconds, text, found.speaker, found.split))
+    write_manifest(folder / "manifest.tsv", utterances, [{"alignment": f.name} for f in files])

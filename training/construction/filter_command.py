@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,17 @@ from ds2edge.training.construction.transcript_filter import (
     to_json,
     train_filter,
 )
-from ds2edge.training.data.manifest import Utterance, read_column, read_manifest, write_manifest
+from ds2edge.training.data.manifest import (
+    Utterance,
+    read_column,
+    read_manifest,
+    refuse_others,
+    write_manifest,
+)
 from ds2edge.training.evaluation.listener import add_listener_arguments, open_listener
 from ds2edge.training.evaluation.split import refuse_test_split
 from ds2edge.training.files import partial_file
+from ds2edge.training.processes import add_jobs_argument, check_jobs
 
 SAID = "said"  # the column of a manifest with what is really said
 
@@ -102,13 +108,7 @@ def add_parser(commands: Any) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add_listener_arguments(parser)
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="processes that listen [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "processes that listen")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -123,8 +123,9 @@ def run(options: argparse.Namespace) -> int:
             f"{name} knows another model than {listener.name}; make one with "
             "`ds2edge data train-filter`"
         )
-    if options.manifest.resolve() == (options.output / "manifest.tsv").resolve():
+    if options.manifest.resolve().parent == options.output.resolve():
         raise ConfigError(f"{options.output} has the manifest itself; give another folder")
+    refuse_others(options.output / "manifest.tsv", "chance")
     utterances = read_manifest(options.manifest, options.split)
     said = read_column(options.manifest, SAID, options.split)
     texts = [normalise(utterance.text, listener.tokens) for utterance in utterances]
@@ -133,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
     if options.keep is not None:
         threshold = float(np.sort(chances)[::-1][max(1, round(options.keep * len(chances))) - 1])
     kept = chances >= threshold
+    if not kept.any():
+        raise DataError(f"no recording of {options.manifest} reaches a chance of {threshold:.3f}")
     for name, which in (("manifest.tsv", kept), ("dropped.tsv", ~kept)):
         rows = np.flatnonzero(which).tolist()
         write_manifest(
@@ -152,8 +155,6 @@ def run(options: argparse.Namespace) -> int:
     )
     if curve:
         print(curve.table(float(kept.mean())))
-    if not kept.any():
-        raise DataError(f"no recording of {options.manifest} reaches a chance of {threshold:.3f}")
     return 0
 
 
@@ -195,20 +196,29 @@ def labelled(
     texts: list[str] = []
     good: list[bool] = []
     rng = np.random.default_rng(options.seed)
+    between = " " if tokens.space is not None else ""
+
+    def parts(text: str) -> tuple[str, ...]:
+        return tuple(text.split() if between else text)
+
+    def apart(text: str) -> str:
+        return " ".join(parts(text))
+
     for manifest in options.manifests:
         some = read_manifest(manifest, options.split)
         own = [normalise(utterance.text, tokens) for utterance in some]
         if said := read_column(manifest, SAID, options.split):
             utterances, texts = utterances + some, texts + own
             good += [
-                word_error_rate([normalise(right, tokens)], [text]).rate <= options.wrong
+                word_error_rate([apart(normalise(right, tokens))], [apart(text)]).rate
+                <= options.wrong
                 for right, text in zip(said, own, strict=True)
             ]
             continue
         some, own = _with_text(some, own, manifest)
-        others = Others(tuple(tuple(text.split()) for text in own))
+        others = Others(tuple(map(parts, own)))
         utterances += some + some
-        texts += own + [spoil(text, others, rng) for text in own]
+        texts += own + [between.join(spoil(parts(text), others, rng)) for text in own]
         good += [True] * len(own) + [False] * len(own)
     return utterances, texts, good
 
@@ -223,9 +233,10 @@ def _with_text(
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.jobs < 1:
-        raise ConfigError(f"--jobs needs 1 or more, got {options.jobs}")
+    check_jobs(options.jobs)
     for name in ("keep", "threshold", "wrong"):
         value = getattr(options, name, None)
         if value is not None and not 0 <= value <= 1:
             raise ConfigError(f"--{name} needs a number from 0 to 1, got {value:g}")
+    if options.keep == 0:
+        raise ConfigError("--keep needs more than 0")

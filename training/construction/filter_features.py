@@ -34,11 +34,12 @@ def filter_features(
         DataError: the recordings are in shards.
     """
     refuse_shards(utterances)
-    digest = open_listener(model).digest
+    whole = f"{open_listener(model).digest} {utterances[0].manifest}"
     keys = [_key(u, text) for u, text in zip(utterances, texts, strict=True)]
-    folder = cache_folder() / "filter"
+    # A folder for each manifest and model: nobody waits for another corpus.
+    folder = cache_folder() / "filter" / hashlib.sha256(whole.encode()).hexdigest()[:20]
     folder.mkdir(parents=True, exist_ok=True)
-    with taking_turns(folder), Journal(folder / f"{digest[:20]}.jsonl") as known:
+    with taking_turns(folder), Journal(folder / "features.jsonl") as known:
         new = [i for i, key in enumerate(keys) if key not in known]
         if new:
             items = ((utterances[i], texts[i]) for i in new)

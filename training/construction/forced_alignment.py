@@ -121,11 +121,11 @@ def align(
     while path.lost_track() and options.beam < most:
         options = replace(options, beam=options.beam * WIDER)
         path = _Path(heard, text, options, step, delay)
-    left_out, unexplained = path.left_out, path.unexplained
-    if min(left_out, unexplained) > 1 - OVERLAP:
+    left_out = path.left_out
+    if left_out == 1 or min(left_out, 1 - path.explained) > 1 - OVERLAP:
         raise DataError(
             f"text and recording do not belong together: {100 * (1 - left_out):.0f} % of the words "
-            f"are heard, and they are {100 * (1 - unexplained):.0f} % of what is said; needed is "
+            f"are heard, and they are {100 * path.explained:.0f} % of what is said; needed is "
             f"{100 * OVERLAP:.0f} % of either. Is it the right text, in the model's language?"
         )
     return Found(path.words(), path.pauses(), path.foreign())
@@ -175,10 +175,10 @@ class _Path:
         return float((self.first < 0).mean())
 
     @property
-    def unexplained(self) -> float:
+    def explained(self) -> float:
         """Share of what is spoken."""
         spoken = sum((self.last - self.first)[self.first >= 0] + 1)
-        return float(self.other.sum() / max(1, spoken + self.other.sum()))
+        return float(spoken / max(1, spoken + self.other.sum()))
 
     def lost_track(self) -> bool:
         """Whether somewhere most words were not found, though much else was said."""

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from ds2edge.audio import FloatArray, SampleInput
 from ds2edge.audio_file import open_audio
 from ds2edge.endpoint import Level
+from ds2edge.errors import AudioError
 from ds2edge.results import Seconds
 from ds2edge.training.evaluation.listener import Listener, open_listener
-from ds2edge.training.processes import in_order, worker_processes
+from ds2edge.training.processes import AHEAD, in_order, worker_processes
 
 # A recording is heard in pieces as long as what models are trained on, cut where it is quietest.
 SHORTEST, LONGEST = 10.0, 20.0  # s
@@ -85,15 +86,18 @@ def pieces(path: Path, listener: Listener) -> Iterator[FloatArray]:
     """
     rate, step = listener.sample_rate, listener.step_samples
     longest, shortest = round(LONGEST * rate), round(SHORTEST * rate)
-    left = np.zeros(0, np.float32)
+    left, some = np.zeros(0, np.float32), False
     for block in _blocks(path, rate):
         left = np.concatenate([left, block])
         while len(left) > longest:
             cut = shortest + _quietest(left[shortest:longest], rate)
             cut -= cut % step
             yield left[:cut]
-            left = left[cut:]
-    yield left
+            left, some = left[cut:], True
+    if len(left):
+        yield left
+    elif not some:
+        raise AudioError(f"{path} is too short: it has no sample at {rate} Hz")
 
 
 def _blocks(path: Path, rate: int) -> Iterator[FloatArray]:
@@ -118,7 +122,7 @@ def _each(
         yield from map(work, items)
         return
     with worker_processes(jobs) as pool:
-        yield from in_order(pool, work, items, "hears recordings", ahead=2 * jobs)
+        yield from in_order(pool, work, items, "hears recordings", ahead=min(2 * jobs, AHEAD))
 
 
 def _hear_piece(model: str, columns: list[int], samples: FloatArray) -> Piece:

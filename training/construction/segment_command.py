@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -13,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from ds2edge.audio import FloatArray
-from ds2edge.audio_file import open_audio
+from ds2edge.audio_file import is_whole, open_audio
 from ds2edge.errors import AudioError, ConfigError, DataError
 from ds2edge.progress import SecondsBar
 from ds2edge.results import Seconds
 from ds2edge.training.construction.alignment import read_alignment
 from ds2edge.training.construction.segments import Dropped, Segment, SegmentOptions, segment
 from ds2edge.training.cuts import Cut, CutWriter
-from ds2edge.training.data.manifest import Utterance, write_manifest
-from ds2edge.training.files import partial_file, taking_turns
+from ds2edge.training.data.manifest import Utterance, refuse_others, write_manifest
+from ds2edge.training.files import file_state, partial_file, remove_parts, taking_turns
 from ds2edge.training.importing.splits import draw_splits
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 examples:
@@ -73,32 +77,48 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Returns: the exit code."""
+    """Returns: the exit code, 1 if some of several recordings cannot be read."""
     if not 0 <= options.dev_share < 1:
         raise ConfigError(f"--dev-share needs 0 or more, below 1, got {options.dev_share:g}")
     settings = SegmentOptions(**{f.name: getattr(options, f.name) for f in fields(SegmentOptions)})
     alignments = [(path, read_alignment(path)) for path in alignment_files(options.aligned)]
+    refuse_others(options.output / "manifest.tsv", "foreign")
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Utterance, dict[str, object]]] = []
     dropped: list[tuple[str, Dropped]] = []
     lengths = [alignment.seconds for _, alignment in alignments]
+    failed = 0
     with taking_turns(options.output), SecondsBar(lengths, "cutting") as bar:
+        audio = options.output / "audio"
+        audio.mkdir(exist_ok=True)
+        remove_parts(audio)
         for number, (path, alignment) in enumerate(alignments):
             segments, others = segment(alignment, settings)
+            try:
+                recording = path.parent / alignment.recording
+                paths = cut(recording, segments, audio, partial(bar.report, number))
+            except AudioError as error:
+                if len(alignments) == 1:
+                    raise
+                failed += 1
+                with bar.hidden():
+                    log.warning("%s: left out: %s", path, error)
+                continue
+            finally:
+                bar.done(number)
             dropped += [(alignment.recording, one) for one in others]
-            recording = path.parent / alignment.recording
-            audio = options.output / "audio"
-            paths = cut(recording, segments, audio, partial(bar.report, number))
             for done, one in zip(paths, segments, strict=True):
                 utterance = Utterance(
                     done, round(one.seconds, 3), one.text, alignment.speaker, alignment.split
                 )
                 more = {"recording": path.stem, "start": one.start, "end": one.end}
                 rows.append((utterance, {**more, "foreign": one.foreign}))
-            bar.done(number)
     _write_dropped(options.output / "dropped.tsv", dropped)
     if not rows:
-        raise DataError(f"nothing is left of {len(alignments)} recordings: {_reasons(dropped)}")
+        raise DataError(
+            f"nothing is left of {len(alignments)} recordings: "
+            f"{_reasons(dropped) or 'none can be read'}"
+        )
     write_manifest(
         options.output / "manifest.tsv",
         with_dev([row for row, _ in rows], options.dev_share),
@@ -112,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if dropped:
         print(f"left out, {options.output / 'dropped.tsv'}: {_reasons(dropped)}")
-    return 0
+    return int(failed > 0)
 
 
 def with_dev(utterances: Sequence[Utterance], share: float) -> list[Utterance]:
@@ -157,11 +177,12 @@ def cut(
         AudioError: the recording cannot be read, or is shorter than the alignment says.
         OSError: a file cannot be written.
     """
-    paths = [folder / _name(recording, one) for one in segments]
+    digest = _digest(recording)
+    paths = [folder / f"{recording.stem}-{digest}-{_times(one)}.flac" for one in segments]
     cuts = [
         Cut(one.start, one.end, str(path))
         for one, path in zip(segments, paths, strict=True)
-        if not path.exists()
+        if not (path.exists() and is_whole(path))
     ]
     writer = CutWriter(cuts)
     if cuts:
@@ -185,7 +206,8 @@ def plot_lengths(seconds: FloatArray, settings: SegmentOptions, path: Path) -> N
 
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.hist(seconds, bins=np.arange(0, settings.longest + 0.5, 0.5).tolist(), color="tab:blue")
+    bins = np.arange(0, float(seconds.max()) + 0.5, 0.5).tolist()
+    axes.hist(seconds, bins=bins, color="tab:blue")
     axes.axvline(settings.target, color="tab:orange", label=f"asked for: {settings.target:g} s")
     axes.axvline(
         float(seconds.mean()), color="black", ls=":", label=f"mean: {seconds.mean():.1f} s"
@@ -196,10 +218,14 @@ def plot_lengths(seconds: FloatArray, settings: SegmentOptions, path: Path) -> N
         figure.savefig(file, format="png", dpi=150)
 
 
-def _name(recording: Path, one: Segment) -> str:
-    """Has what the file's content depends on, so that one that is there is the right one."""
-    start, end = round(one.start * 1000), round(one.end * 1000)
-    return f"{recording.stem}-{start:08d}-{end:08d}.flac"
+def _digest(recording: Path) -> str:
+    """Tells a recording, as it is now, from all others: files of another one are not taken."""
+    state = f"{recording.resolve()} {file_state(recording)}"
+    return hashlib.sha256(state.encode(errors="replace")).hexdigest()[:8]
+
+
+def _times(one: Segment) -> str:
+    return f"{round(one.start * 1000):08d}-{round(one.end * 1000):08d}"
 
 
 def _write_dropped(path: Path, dropped: Sequence[tuple[str, Dropped]]) -> None:

@@ -146,6 +146,8 @@ def _pieces(
         said = _within(alignment.foreign, left.end, right.start)
         guessed = sum(word.end - word.start for word in inside if not word.score)
         foreign = max(0.0, sum(stretch.seconds for stretch in said) - guessed)
+        if inside:  # a word may reach a little into the pause behind it
+            end = max(end, min(inside[-1].end, (right.start + right.end) / 2))
         if start < end:
             pieces.append(Segment(start, end, tuple(inside), foreign))
     return pieces

@@ -26,14 +26,17 @@ class Others:
         return text[int(rng.integers(len(text)))]
 
 
-def spoil(text: str, others: Others, rng: np.random.Generator) -> str:
-    """A transcript as those are that a pipeline gets wrong; never the right one."""
-    words = tuple(text.split())
+def spoil(words: Words, others: Others, rng: np.random.Generator) -> Words:
+    """A transcript as those are that a pipeline gets wrong; never the right one.
+
+    Args:
+        words: of it; where no spaces are written, its characters.
+    """
     while True:
         way = WAYS[int(rng.integers(len(WAYS)))]
-        spoiled = tuple(way(words, others, rng))
-        if spoiled and spoiled != words:
-            return " ".join(spoiled)
+        spoiled = way(words, others, rng)
+        if spoiled and list(spoiled) != list(words):
+            return spoiled
 
 
 def _another(words: Words, others: Others, rng: np.random.Generator) -> Words:

@@ -55,7 +55,8 @@ class TranscriptFilter:
     def chances(self, features: Features) -> Chances:
         """That each transcript is right."""
         scaled = (features - np.array(self.mean)) / np.array(self.deviation)
-        return np.asarray(1 / (1 + np.exp(-(scaled @ np.array(self.weights) + self.bias))))
+        odds = scaled @ np.array(self.weights) + self.bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
 
 def features_of(log_probs: LogProbs, tokens: Sequence[int], text: str) -> list[float]:
@@ -67,7 +68,8 @@ def features_of(log_probs: LogProbs, tokens: Sequence[int], text: str) -> list[f
         text: normalised.
     """
     outputs, length = max(1, len(log_probs)), max(1, len(tokens))
-    cost = min(ctc_cost(log_probs, tokens), WORST * max(outputs, length))
+    worst = WORST * max(outputs, length)
+    cost = min(ctc_cost(log_probs, tokens), worst) if len(log_probs) else worst
     return [
         cost,
         cost / outputs,

@@ -61,6 +61,8 @@ def read_manifest(path: str | Path, split: str | None = None) -> list[Utterance]
     utterances = [
         _utterance(path, line, row) for line, row in rows if split in (None, row["split"])
     ]
+    if not rows:
+        raise DataError(f"{path} has no recordings, only a header")
     if not utterances:
         splits = sorted({row["split"] for _, row in rows})
         raise DataError(f"{path} has no recording of split {split!r}; it has {splits}")
@@ -91,6 +93,42 @@ def read_column(path: Path, name: str, split: str | None = None) -> list[str] | 
     return [str(row[name]) for row in rows] if rows and name in rows[0] else None
 
 
+def refuse_others(path: Path, column: str) -> None:
+    """Keep a manifest from being replaced that some other command has made.
+
+    Args:
+        column: that those of this command have.
+
+    Raises:
+        DataError: there is one without.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            columns = file.readline().rstrip("\n").split("\t")
+    except OSError:
+        return
+    except UnicodeDecodeError:
+        columns = []
+    if column not in columns:
+        raise DataError(
+            f"{path} was not made by this command, which would replace it; give another folder"
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuse what a manifest cannot hold.
+
+    Raises:
+        DataError: a path or a speaker has a tab or a new line, or is no UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{name!r} is no UTF-8 text; rename it") from None
+    if set(name) & set("\t\n\r\0"):
+        raise DataError(f"{name!r} has a tab or a new line in it; rename it")
+
+
 def write_manifest(
     path: Path,
     utterances: Iterable[Utterance],
@@ -102,7 +140,7 @@ def write_manifest(
         more: further columns, for each utterance the same ones.
 
     Raises:
-        DataError: a path or a speaker has a tab or a new line in its name.
+        DataError: a path or a speaker cannot be told in it, see `check_name`.
         OSError: it cannot be written.
     """
     rows = [manifest_row(utterance, path.parent) for utterance in utterances]
@@ -113,12 +151,10 @@ def write_manifest(
     writer = csv.writer(
         text, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
     )
-    try:
-        writer.writerows([names, *([row[name] for name in names] for row in rows)])
-    except csv.Error:
-        raise DataError(
-            f"{path}: a path or a speaker has a tab or a new line in its name"
-        ) from None
+    for row in rows:
+        check_name(str(row["path"]))
+        check_name(str(row["speaker"]))
+    writer.writerows([names, *([row[name] for name in names] for row in rows)])
     with partial_file(path) as file:
         file.write(text.getvalue().encode())
 
@@ -179,7 +215,7 @@ def _utterance(manifest: Path, line: int, row: dict[str, Any]) -> Utterance:
         raise DataError(
             f"{manifest}, line {line}: seconds is {row['seconds']!r}, needed a number, 0 or more"
         )
-    if not row["path"]:
+    if not row["path"] or "\0" in row["path"]:
         raise DataError(f"{manifest}, line {line}: no path")
     path = manifest.parent / row["path"]
     values = (path, seconds, row["text"], row["speaker"], row["split"], manifest, line)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.data.shards import write_shards
+from ds2edge.training.processes import add_jobs_argument
 
 EXAMPLES = """\
 examples:
@@ -39,13 +39,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="of recordings in a shard [%(default)g]",
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="shards to write at a time [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "shards to write at a time")
     parser.set_defaults(run=run)
 
 

@@ -27,6 +27,7 @@ from ds2edge.training.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from ds2edge.training.files import remove_parts
 
 DAMAGED = "delete it, and run the same `ds2edge data shard` again"
 
@@ -70,8 +71,7 @@ def write_shards(manifest: Path, folder: Path, size: int, jobs: int) -> tuple[in
         raise DataError(f"{manifest}: none of its {len(utterances)} recordings is there")
     shards = plan_shards(there, folder, size)
     folder.mkdir(parents=True, exist_ok=True)
-    for part in folder.glob("*.part"):  # of a process that was killed
-        part.unlink()
+    remove_parts(folder)
     with ThreadPoolExecutor(jobs) as pool:  # TensorFlow writes without Python's lock
         try:
             for _ in track(pool.map(_write_shard, shards), "shards", len(shards)):

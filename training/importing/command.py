@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from ds2edge.errors import ConfigError
 from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.importing.engine import ImportOptions, import_corpus
 from ds2edge.training.importing.layouts import LAYOUTS, table
+from ds2edge.training.processes import add_jobs_argument
 
 EXAMPLES = """\
 examples:
@@ -45,13 +45,7 @@ def add_parser(commands: Any) -> None:
         "sources", type=Path, nargs="+", metavar="SOURCE", help="folder, archive or table"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="recordings to verify at a time [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "recordings to verify at a time")
     add_token_arguments(
         parser,
         "that are to spell the texts [english_characters; of Mandarin corpora mandarin_characters]",

@@ -189,7 +189,7 @@ def _listed(options: ImportOptions, entries: Sequence[Entry]) -> tuple[list[Entr
     for entry in entries:
         if problem := problem_of_text(entry, options.token_set, options.longest):
             dropped.append(Drop(entry, *problem))
-        elif not entry.audio.is_file():
+        elif not os.path.isfile(entry.audio):  # a name may be too long for any
             dropped.append(Drop(entry, "without a recording", f"there is no {entry.audio}"))
         elif entry.name in names:
             dropped.append(Drop(entry, "whose id is there already", str(entry.audio)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.data.spelling import add_token_arguments, given_tokens
+from ds2edge.training.processes import add_jobs_argument
 
 if TYPE_CHECKING:
     from ds2edge.training.statistics.rows import Recordings
@@ -51,9 +52,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help=f"recordings to look at and listen to, {MOST} at most [%(default)s]",
     )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="processes that read [one for each core]"
-    )
+    add_jobs_argument(parser, "processes that read")
     parser.set_defaults(run=run)
 
 
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from ds2edge.training.statistics.summary import summarise
 
     logging.basicConfig(format="ds2edge: %(message)s")
-    if not 0 <= options.strange <= MOST or (options.jobs is not None and options.jobs < 1):
+    if not 0 <= options.strange <= MOST or options.jobs < 1:
         raise ConfigError(f"--strange needs 0 to {MOST}, and --jobs 1 or more")
     for file in filter(None, (options.output, options.json)):
         if not file.parent.is_dir():  # said before the work

@@ -14,7 +14,7 @@ from ds2edge.cache import cache_folder
 from ds2edge.errors import AudioError
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance, refuse_shards
-from ds2edge.training.files import file_state
+from ds2edge.training.files import file_state, taking_turns
 from ds2edge.training.journal import Journal
 from ds2edge.training.processes import in_order, worker_processes
 from ds2edge.training.statistics.measure import VERSION, Figures, measure
@@ -41,7 +41,8 @@ def gather(utterances: Sequence[Utterance], jobs: int | None = None) -> list[Out
 
 def _measured(store: Path, paths: Sequence[Path], jobs: int | None) -> dict[Path, Outcome]:
     keys, unreadable = {path: _key(path) for path in paths}, {}
-    with Journal(store) as known:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with taking_turns(store.parent), Journal(store) as known:
         wanted = [path for path in paths if keys[path] not in known]
         if wanted:
             with worker_processes(jobs) as pool:
@@ -70,4 +71,4 @@ def _key(path: Path) -> str:
 
 def _store(manifest: Path | None) -> Path:
     name = hashlib.sha256(os.path.abspath(manifest or "").encode()).hexdigest()[:20]
-    return cache_folder() / "statistics" / f"{name}.jsonl"
+    return cache_folder() / "statistics" / name / "figures.jsonl"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
+import math
 from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.data.spelling import add_token_arguments, given_tokens
+from ds2edge.training.processes import add_jobs_argument
 from ds2edge.training.synthesis.corpus import SynthesisOptions, reasons, synthesise
 from ds2edge.training.synthesis.engines import NAMES, find_voices
 
@@ -27,7 +28,7 @@ examples:
 engines, and their packages: flite (flite), espeak-ng (espeak-ng), festival (festival
 festvox-kallpc16k). FOLDER gets audio/*.flac, 16 kHz, mono, and manifest.tsv: the sentences as the
 tokens spell them, which is what is spoken. Each has a voice, pitch and rate of its own, drawn by
-number and --seed. Interrupted, the same command goes on. Licences: docs/training.md.
+number and --seed. Interrupted, the same command goes on. Licences: docs/data.md.
 """
 
 
@@ -89,13 +90,7 @@ def add_parser(commands: Any) -> None:
         help="of the sentences in split dev [%(default)g]",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="[%(default)s]")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="engines at a time [%(default)s, the number of cores]",
-    )
+    add_jobs_argument(parser, "engines at a time")
     parser.set_defaults(run=run)
 
 
@@ -133,7 +128,7 @@ def _settings(given: argparse.Namespace) -> SynthesisOptions:
                 f"got {low:g} {high:g}"
             )
     counts = [number for number in (given.limit, given.hours) if number is not None]
-    if min([*counts, given.jobs, given.longest]) <= 0 or given.seed < 0:
+    if not all(0 < n < math.inf for n in [*counts, given.jobs, given.longest]) or given.seed < 0:
         raise ConfigError(
             "--limit, --hours, --jobs and --longest need more than 0, --seed 0 or more"
         )

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ds2edge.audio_file import open_audio
-from ds2edge.errors import AudioError, DataError
+from ds2edge.audio_file import is_whole, open_audio
+from ds2edge.errors import DataError
 from ds2edge.progress import SecondsBar, track
 from ds2edge.text import TokenSet
 from ds2edge.training.data.manifest import Utterance, write_manifest
@@ -202,9 +202,10 @@ def _outcome(new: set[Path], longest: float, of: Plan) -> Outcome:
 
 def _there(path: Path) -> float:
     """Seconds of a recording that was made before; 0: there is none."""
-    with suppress(AudioError), open_audio(path) as file:
+    if not is_whole(path):
+        return 0.0
+    with open_audio(path) as file:
         return file.seconds
-    return 0.0
 
 
 def _speak(of: Plan, longest: float, new: set[Path]) -> float:
