@@ -154,7 +154,7 @@ def peer(window: int) -> Callable[[Path], dict[str, float]]:
         scores = np.load(work / "scores.npy")
         text = spell(told["lines"], listener.tokens)
         log_probs = np.full((len(scores), len(characters)), -100.0, np.float32)
-        log_probs[:, list(text.columns)] = scores
+        log_probs[:, list(text.columns)] = scores[:, : len(text.columns)]
         config = CtcSegmentationParameters(
             char_list=characters,
             index_duration=listener.step,

@@ -33,6 +33,7 @@ from ds2edge.training.evaluation.metrics import word_error_rate
 RATE = 16_000
 EXACT = 0.1  # s that a recovered word may reach across a true cut
 INSIDE = 0.05  # s from the edge of a word: an aligner is no more exact
+QUIET = 25.0  # dB below what is loud
 AIMS = (98.0, 90.0)  # % of true cuts between the right words; with a text that is right, and wrong
 
 EPILOG = """examples:
@@ -64,13 +65,24 @@ class Made:
 
     @property
     def inside(self) -> list[tuple[float, Span]]:
-        """Cuts inside a word, and that word."""
+        """Cuts inside a word, as pocketsphinx has it, and that word."""
         return [
             (edge, span)
             for edge in {edge for ends in self.spans for edge in ends}
             for span in self.joined.spans
             if span.start + INSIDE < edge < span.end - INSIDE
         ]
+
+    @property
+    def loud(self) -> list[float]:
+        """Cuts where it is not quiet: less than `QUIET` fainter than what is loud."""
+        samples = read_audio(self.joined.recording, RATE)
+        width = RATE // 20  # 50 ms
+        levels = 10 * np.log10(np.convolve(samples**2, np.ones(width) / width, "same") + 1e-10)
+        limit = np.percentile(levels, 95) - QUIET
+        edges = {edge for ends in self.spans for edge in ends}
+        inside = [edge for edge in edges if 0 < edge < len(samples) / RATE]
+        return [edge for edge in inside if levels[round(edge * RATE) - 1] > limit]
 
     def transcripts(self) -> tuple[list[str], list[str]]:
         """What is said in each segment, by the words in its middle, and its transcript."""
@@ -185,9 +197,9 @@ def report(right: Sequence[Made], wrong: Sequence[Made], share: float) -> None:
     for name, made, aim in (("right", right, AIMS[0]), (f"{share:.0%} wrong", wrong, AIMS[1])):
         rows += [row(one.joined.speaker, name, [one]) for one in made]
         rows.append(row("all", name, made))
-        rows.append(["aim", name, "", f"{aim:.0f}", "", "", "", "0", "", ""])
+        rows.append(["aim", name, "", f"{aim:.0f}", "", "", "", "0", "0", "", ""])
     header = ["speaker", "text", "cuts", "right %", "words found %", "segments", "mean s"]
-    print_table([*header, "cuts in words", "time kept %", "WER of texts %"], rows)
+    print_table([*header, "cuts in words", "where loud", "time kept %", "WER of texts %"], rows)
     for one in (*right, *wrong):
         for edge, span in one.inside:
             where = f"{span.text!r}, {span.start:.2f} to {span.end:.2f} s"
@@ -209,6 +221,7 @@ def row(speaker: str, text: str, made: Sequence[Made]) -> list[str]:
         str(len(seconds)),
         f"{np.mean(seconds):.1f}",
         str(sum(len(each.inside) for each in made)),
+        str(sum(len(each.loud) for each in made)),
         f"{100 * sum(seconds) / total:.1f}",
         f"{100 * word_error_rate(said, texts).rate:.1f}",
     ]

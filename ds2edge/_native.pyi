@@ -101,6 +101,7 @@ def align(
     words: list[list[int]],
     *,
     blank: int,
+    inner: int,
     space: int | None,
     foreign: float,
     leave_out: float,

@@ -72,7 +72,7 @@ class Lattice {
     words_ = static_cast<int64_t>(text.starts.size()) - 1;
     token_column_ = text.tokens;
     token_column_.push_back(columns + 1);  // what nobody says
-    blank_column_.assign(positions_, text.blank);
+    blank_column_.assign(positions_, text.inner);
     direct_.assign(positions_, 0.0f);
     for (int64_t p = 1; p < positions_; ++p) {
       if (token_column_[p] == token_column_[p - 1]) direct_[p] = kNever;
@@ -308,7 +308,7 @@ class Lattice {
 
 void check(const AlignmentText& text, int32_t columns, const AlignmentOptions& options) {
   const auto known = [&](int32_t column) { return column >= 0 && column < columns; };
-  if (!known(text.blank) || (text.space != -1 && !known(text.space)) ||
+  if (!known(text.blank) || !known(text.inner) || (text.space != -1 && !known(text.space)) ||
       !std::all_of(text.tokens.begin(), text.tokens.end(), known)) {
     throw std::invalid_argument("a token is none of the " + std::to_string(columns) + " columns");
   }

@@ -26,7 +26,8 @@ struct AlignmentOptions {
 struct AlignmentText {
   std::vector<int32_t> tokens;  // columns of the scores, all words one after the other
   std::vector<int32_t> starts;  // of each word in `tokens`, and the end of the last one
-  int32_t blank = 0;            // column
+  int32_t blank = 0;            // column, of a gap
+  int32_t inner = 0;            // column, of a blank inside a word: it may cost more
   int32_t space = -1;           // column; -1: the script writes none
 };
 

@@ -342,10 +342,10 @@ void bind_search(py::module_& m) {
 // See alignment.h. Each word is a list of columns.
 py::array_t<int32_t> align_words(const py::array& scores,
                                  const std::vector<std::vector<int32_t>>& words, int32_t blank,
-                                 std::optional<int32_t> space, float foreign, float leave_out,
+                                 int32_t inner, std::optional<int32_t> space, float foreign, float leave_out,
                                  float left_token, float beam) {
   const Frames frames(scores, scores.ndim() == 2 ? scores.shape(1) : 0);
-  AlignmentText text{{}, {0}, blank, space.value_or(kNoIndex)};
+  AlignmentText text{{}, {0}, blank, inner, space.value_or(kNoIndex)};
   for (const std::vector<int32_t>& word : words) {
     text.tokens.insert(text.tokens.end(), word.begin(), word.end());
     text.starts.push_back(static_cast<int32_t>(text.tokens.size()));
@@ -378,6 +378,6 @@ PYBIND11_MODULE(_native, m) {
   m.def("advance_all", &PyState::advance_all, py::arg("states"), py::arg("blocks"),
         py::arg("threads") = 1);
   m.def("align", &align_words, py::arg("scores"), py::arg("words"), py::kw_only(),
-        py::arg("blank"), py::arg("space"), py::arg("foreign"), py::arg("leave_out"),
+        py::arg("blank"), py::arg("inner"), py::arg("space"), py::arg("foreign"), py::arg("leave_out"),
         py::arg("left_token"), py::arg("beam"));
 }

@@ -42,7 +42,7 @@ DATA_FAULTS = (
     Fault(
         "what is loud is a pause where the model hears nothing",
         "training/construction/forced_alignment.py",
-        "said = ~inside & (loud | ~quiet)",
+        "said = ~inside & (heard.loud | ~quiet)",
         "said = ~inside & ~quiet",
         (ALIGN,),
     ),

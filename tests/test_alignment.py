@@ -28,6 +28,7 @@ def native(
         scores,
         [list(word) for word in words],
         blank=0,
+        inner=0,
         space=space,
         foreign=costs.foreign,
         leave_out=costs.leave_out,
@@ -149,12 +150,20 @@ SCORES = np.zeros((5, 4), np.float32)
         (SCORES, [[-1]], {}, "none of the 4 columns"),
         (SCORES, [[2]], {"blank": 9}, "none of the 4 columns"),
         (SCORES, [[2]], {"space": 4}, "none of the 4 columns"),
+        (SCORES, [[2]], {"inner": 4}, "none of the 4 columns"),
         (SCORES, [[2]], {"foreign": -1.0}, "costs must be 0 or more"),
         (SCORES, [[2]], {"left_token": float("nan")}, "costs must be 0 or more"),
         (SCORES, [[2]], {"beam": 0.0}, "beam must be above 0"),
     ],
 )
 def test_bad_input_is_refused(scores, words, changes, said):
-    settings = {"blank": 0, "space": 1, "foreign": 3.0, "leave_out": 10.0, "left_token": 0.1}
+    settings = {
+        "blank": 0,
+        "inner": 0,
+        "space": 1,
+        "foreign": 3.0,
+        "leave_out": 10.0,
+        "left_token": 0.1,
+    }
     with pytest.raises((ValueError, TypeError), match=said):
         _native.align(scores, words, **{**settings, "beam": 100.0, **changes})

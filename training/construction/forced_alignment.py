@@ -142,6 +142,7 @@ class _Path:
             scores,
             [list(word) for word in text.tokens],
             blank=0,
+            inner=len(text.columns),
             space=1 if text.spaced else None,
             foreign=options.foreign,
             leave_out=options.leave_out,
@@ -156,9 +157,7 @@ class _Path:
         self.first, self.last = self._ends(len(text.words))
         inside = self.speaks | (position != starts[self.word])  # of a word
         quiet = scores[:, : 1 + text.spaced].max(axis=1) >= -options.foreign
-        late = min(round(delay / step), len(scores))
-        loud = np.concatenate([np.zeros(late, np.bool_), heard.loud[: len(scores) - late]])
-        said = ~inside & (loud | ~quiet)
+        said = ~inside & (heard.loud | ~quiet)
         self.quiet = ~inside & ~said
         self.other = _runs(said, round(UNTOLD / step))
         tokens = np.array([token for word in text.tokens for token in word])

@@ -24,6 +24,8 @@ from ds2edge.training.processes import AHEAD, in_order, worker_processes
 SHORTEST, LONGEST = 10.0, 20.0  # s
 QUIET = 0.3  # s, over which loudness is taken
 BLOCK = 10.0  # s that are read at a time
+PAUSE = 0.15  # s of quiet that are no part of a word; the closure of a "t" is shorter
+PAUSE_COST = 1.0  # nats for each output in which a word goes on in a pause
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -34,8 +36,10 @@ Piece: TypeAlias = tuple[Scores, list[float]]  # and the mean square of each out
 class Heard:
     """What an alignment needs to know of a recording."""
 
-    scores: Scores  # log-probabilities less the highest of their output, shape = (outputs, columns)
-    loud: Mask  # whether there is more than silence in its time, shape = (outputs,)
+    # Log-probabilities less the highest of their output, shape = (outputs, columns + 1); the last
+    # column is the blank's once more, less `PAUSE_COST` in a pause.
+    scores: Scores
+    loud: Mask  # whether there is more than silence where an output hears, shape = (outputs,)
 
 
 def hear(
@@ -52,7 +56,7 @@ def hear(
     recording.
 
     Args:
-        columns: the tokens that are asked for.
+        columns: the tokens that are asked for, the blank first.
         folder: for that file.
         jobs: processes that hear a piece each; 1: this one alone.
         heard: told how many seconds more are done.
@@ -63,20 +67,27 @@ def hear(
     """
     listener = open_listener(model)
     work = partial(_hear_piece, model, list(columns))
-    level, loud = Level(), bytearray()
+    level = Level()
+    late = round(listener.delay / listener.step)  # outputs by which the model is behind
+    loud, pause = bytearray(late), bytearray(late)
     with tempfile.TemporaryFile(dir=folder) as file:
         for scores, powers in _each(work, pieces(path, listener), jobs):
-            try:
-                file.write(scores.tobytes())
-                file.flush()
-            except OSError as error:  # which knows no name
-                raise OSError(error.errno, error.strerror, str(folder)) from None
+            first = len(loud) - late
             for power in powers:
                 level.hear(power, listener.step)
                 loud.append(level.since > 0)
+                pause.append(not level.since and level.quiet >= PAUSE)
+            cost = PAUSE_COST * np.frombuffer(pause, np.uint8)[first : first + len(scores)]
+            inner = scores[:, :1] - cost[:, None]
+            try:
+                file.write(np.hstack([scores, inner]).astype(np.float32).tobytes())
+                file.flush()
+            except OSError as error:  # which knows no name
+                raise OSError(error.errno, error.strerror, str(folder)) from None
             heard(len(scores) * listener.step)
-        shape = (len(loud), len(columns))
-        return Heard(np.memmap(file, np.float32, "r", shape=shape), np.frombuffer(loud, np.bool_))
+        outputs = len(loud) - late
+        scores = np.memmap(file, np.float32, "r", shape=(outputs, len(columns) + 1))
+        return Heard(scores, np.frombuffer(loud, np.bool_)[:outputs])
 
 
 def pieces(path: Path, listener: Listener) -> Iterator[FloatArray]:
