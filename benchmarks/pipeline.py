@@ -35,7 +35,8 @@ EPILOG = """examples:
   python benchmarks/pipeline.py --join speech/librispeech/manifest.tsv --speaker 1673 \
       --speaker 1919 --speaker 2412 --dev speech/librispeech/manifest.tsv --model base/best.npz \
       --work /tmp/three
-      three recordings of eight minutes, for a model that never heard such ones
+      three recordings of eight minutes, for a model that never heard such ones; it takes more:
+      --learning-rate 0.001 --epochs 20
 
 The same command goes on where it was stopped.
 """
@@ -53,8 +54,8 @@ def main() -> None:
     )
     parser.add_argument("--aligner", default="en", help="bundle to align and filter with [en]")
     parser.add_argument("--model", default="en", help="bundle or checkpoint to begin with [en]")
-    parser.add_argument("--learning-rate", default="0.0005", help="[%(default)s]")
-    parser.add_argument("--epochs", help="passes of fine-tuning [what finetune chooses]")
+    parser.add_argument("--learning-rate", default="0.0001", help="[%(default)s]")
+    parser.add_argument("--epochs", default="8", help="passes of fine-tuning [%(default)s]")
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
     given = parser.parse_args()
     recordings = join(given) if given.join else given.recordings
@@ -100,8 +101,7 @@ def run(recordings: Path, given: argparse.Namespace) -> None:
     command("data", "segment", work / "aligned", "-o", work / "segments", "--dev-share", "0.1")
     manifest = work / "segments" / "manifest.tsv"
     command("data", "filter", manifest, "-o", work / "clean", "--bundle", given.aligner)
-    how = ["--learning-rate", given.learning_rate]
-    how += ["--epochs", given.epochs] if given.epochs else []
+    how = ["--learning-rate", given.learning_rate, "--epochs", given.epochs]
     tuned = work / "run"
     command("finetune", given.model, "--data", work / "clean", "--out", tuned, *how)
     before, after = Path(given.model), work / "after"
