@@ -232,16 +232,16 @@ class _Path:
 
     def _drop_strays(self) -> None:
         """Leave out words that were put where something else was said."""
-        for i in np.flatnonzero((self.first >= 0) & (self.scores < DOUBTFUL)):
-            self._drop(i)
+        for doubtful in np.flatnonzero((self.first >= 0) & (self.scores < DOUBTFUL)).tolist():
+            self._drop(doubtful)
         found = np.flatnonzero(self.first >= 0)
         others = np.concatenate([[0], np.cumsum(self.other)])
-        for place, i in enumerate(found):
+        for place, word in enumerate(found.tolist()):
             near = found[max(0, place - AROUND) : place + AROUND + 1]
             begin, end = self.first[near[0]], self.last[near[-1]] + 1
             spoken = int((self.last[near] - self.first[near] + 1).sum())
             if others[end] - others[begin] > spoken:
-                self._drop(i)
+                self._drop(word)
 
     def _drop(self, word: int) -> None:
         self.other[self.first[word] : self.last[word] + 1] = True

@@ -70,8 +70,8 @@ def _blocks(recording: Recording) -> Iterator[tuple[int, FloatArray]]:
         samples = _raw(recording.path)
         length = round(BLOCK * recording.raw_rate)
         for begin in range(0, len(samples), length):
-            block = samples[begin : begin + length, None].astype(np.float32) / 32768
-            yield recording.raw_rate, block
+            raw: FloatArray = samples[begin : begin + length, None].astype(np.float32)
+            yield recording.raw_rate, raw * np.float32(1 / 32768)
         return
     with open_audio(recording.path) as file:
         for block in file.blocks(BLOCK):
