@@ -97,7 +97,9 @@ def test_a_narrow_beam_still_gives_a_path():
     rng = np.random.default_rng(6)
     scores = drawn(rng, 700, 8)
     words = [rng.integers(2, 8, size=3).tolist() for _ in range(100)]
-    Lattice(scores, words, 1, Costs()).score(native(scores, words, 1, beam=0.5).tolist())
+    path = native(scores, words, 1, beam=0.5).tolist()
+    assert len(path) == 700
+    assert Lattice(scores, words, 1, Costs()).score(path) <= 0  # and there is such a path
 
 
 @given(
@@ -115,7 +117,8 @@ def test_any_beam_gives_a_path_over_many_blocks(seed, beam, left_token, longest)
     scores = np.concatenate([said, drawn(rng, 300, 8), said])
     costs = Costs(foreign=1.0, leave_out=5.0, left_token=left_token)
     path = native(scores, words, 1, costs, beam).tolist()
-    Lattice(scores, words, 1, costs).score(path)
+    assert len(path) == len(scores)
+    assert Lattice(scores, words, 1, costs).score(path) <= 0  # and there is such a path
 
 
 def test_ctrl_c_is_heard():

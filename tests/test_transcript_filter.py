@@ -125,7 +125,8 @@ def test_transcripts_without_spaces_are_spoiled_sign_by_sign():
     texts = [tuple("北京欢迎你"), tuple("今天天气很好"), tuple("我们去上海")]
     rng = np.random.default_rng(1)
     for _ in range(20):
-        tokens.encode("".join(spoil(texts[0], Others(tuple(texts)), rng)))
+        spoiled = "".join(spoil(texts[0], Others(tuple(texts)), rng))
+        assert tokens.decode(tokens.encode(spoiled)) == spoiled != "".join(texts[0])
 
 
 def test_nothing_heard_is_never_right():
