@@ -1,37 +1,33 @@
 """Feature frames to token log-probabilities, with the state in the caller's hands.
 
-A backend runs one step graph on a fixed grid: `step` takes a chunk of frames, `flush` ends a
-recording. Outputs lag by the row convolution's look-ahead; what belongs to no frame is cut off
-here, so n frames give exactly ceil(n / time_stride) rows.
+A backend runs one model on a fixed grid: `step` takes a chunk of frames, `flush` ends a recording.
+Outputs lag by the row convolution's look-ahead; what belongs to no frame is cut off here, so n
+frames give exactly ceil(n / time_stride) rows.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.bundle import Bundle, StepGrid
+from ds2edge.bundle import StepGrid
 from ds2edge.errors import BackendError, BundleError
+from ds2edge.runtimes.runtime import Runtime, Tensors
 
 FloatArray = npt.NDArray[np.float32]
 
-log = logging.getLogger(__name__)
+CALLED = ("features", "valid")  # inputs of a step that are no state
 
 
 @dataclass
 class AcousticState:
-    """What the step graph carries from one chunk to the next."""
+    """What the model carries from one chunk to the next."""
 
-    tensors: dict[str, FloatArray]  # by name of the graph's input
+    tensors: Tensors  # by name of the graph's input, each of one stream
     steps: int = 0  # outputs that the frames so far will have when all is flushed
     emitted: int = 0  # outputs handed out
 
@@ -42,11 +38,11 @@ class AcousticState:
 
 
 class Backend(Protocol):
-    """A loaded step graph. Constant: threads may share it."""
+    """A loaded acoustic model. Constant: threads may share it."""
 
     @property
     def description(self) -> str:
-        """Runtime, version and kind of graph, for people to read."""
+        """Runtime, version and device, for people to read."""
         ...
 
     def start(self) -> AcousticState:
@@ -68,52 +64,37 @@ class Backend(Protocol):
         ...
 
 
-def load_backend(bundle: Bundle) -> Backend:
-    """Load the bundle's step graph and run its test chunk.
+class StepModel:
+    """A step graph in a runtime."""
 
-    Raises:
-        BackendError: no runtime is installed, or it cannot load or run the model.
-        BundleError: the model does not give the answer stored with it.
-    """
-    with captured_stderr():  # LiteRT speaks when it loads a graph and when it first runs it
-        backend = LiteRT(bundle.model.read_bytes(), bundle.manifest.grid)
-        _run_check(bundle, backend)
-    return backend
-
-
-class LiteRT:
-    """The step graph on the CPU in LiteRT, one thread."""
-
-    def __init__(self, model: bytes, grid: StepGrid) -> None:
-        """Load a TFLite file's content; see `load_backend`."""
-        self._grid = grid
-        self._lock = threading.Lock()  # an interpreter runs one step at a time
-        try:
-            from ai_edge_litert import interpreter as litert
-
-            self._interpreter = litert.Interpreter(model_content=model, num_threads=1)
-            self._step = self._interpreter.get_signature_runner("step")
-            self._flush = self._interpreter.get_signature_runner("flush")
-        except ImportError as error:
-            raise BackendError(
-                f"no TFLite runtime is installed ({error}); pip install ai-edge-litert"
-            ) from None
-        except (ValueError, RuntimeError) as error:
-            raise BackendError(f"LiteRT cannot load the model: {error}") from None
-        details = self._step.get_input_details()
-        self._shapes = {
-            name: tuple(detail["shape"])
-            for name, detail in details.items()
-            if name not in ("features", "valid")
-        }
-        self._flush_inputs = list(self._flush.get_input_details())
+    def __init__(self, runtime: Runtime, grid: StepGrid) -> None:
+        """Raises BundleError if the file is no step graph of this grid."""
+        self._runtime, self._grid = runtime, grid
+        self._sizes = sorted(
+            1 if name == "step" else int(name.removeprefix("step_"))
+            for name in runtime.signatures
+            if name.startswith("step")
+        )
+        shapes = runtime.shapes("step") if 1 in self._sizes else {}
+        features = shapes.pop("features", ())
+        if features[:2] != (1, grid.chunk_frames) or "valid" not in shapes:
+            raise BundleError(
+                f"the model is no step graph of chunks of {grid.chunk_frames} frames: its inputs "
+                f"are {shapes or runtime.signatures}"
+            )
+        self._tokens = runtime.output_shapes("step")["logits"][-1]
+        self._shapes = {name: shape for name, shape in shapes.items() if name not in CALLED}
+        self._flush = list(runtime.shapes("flush")) if "flush" in runtime.signatures else []
 
     @property
     def description(self) -> str:
         """See `Backend.description`."""
-        from importlib.metadata import version
+        return self._runtime.description
 
-        return f"LiteRT {version('ai-edge-litert')}, CPU, 1 thread"
+    @property
+    def largest_batch(self) -> int:
+        """Streams that `step_together` takes in one run of the graph."""
+        return self._sizes[-1]
 
     def start(self) -> AcousticState:
         """See `Backend.start`."""
@@ -121,29 +102,30 @@ class LiteRT:
 
     def step(self, state: AcousticState, frames: FloatArray) -> FloatArray:
         """See `Backend.step`."""
-        grid = self._grid
-        if not 0 < len(frames) <= grid.chunk_frames:
-            raise BackendError(f"a step takes 1 to {grid.chunk_frames} frames, got {len(frames)}")
-        valid_steps = -(-len(frames) // grid.time_stride)
-        valid = (np.arange(grid.chunk_outputs) < valid_steps).astype(np.float32)
-        if len(frames) < grid.chunk_frames:
-            padding = ((0, grid.chunk_frames - len(frames)), (0, 0))
-            frames = np.pad(frames, padding)
-        inputs = {"features": frames[None], "valid": valid[None, :, None], **state.tensors}
-        outputs = self._run(self._step, inputs)
-        logits = outputs.pop("logits")[0]
-        state.tensors = outputs
-        # The first look_ahead outputs belong to steps before the first frame.
-        begin = max(0, grid.look_ahead - state.steps)
-        state.steps += valid_steps
-        log_probs = log_softmax(logits[begin:][: state.steps - state.emitted])
-        state.emitted += len(log_probs)
+        (log_probs,) = self.step_together([state], [frames])
         return log_probs
+
+    def step_together(
+        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
+    ) -> list[FloatArray]:
+        """`step` for one chunk of each of several streams: the same results to the last bit.
+
+        Args:
+            states: of different streams, at least one.
+            chunks: as `step` takes them, one for each stream.
+        """
+        blocks: list[FloatArray] = []
+        for i in range(0, len(states), self.largest_batch):
+            end = i + self.largest_batch
+            blocks += self._run(states[i:end], chunks[i:end])
+        return blocks
 
     def flush(self, state: AcousticState) -> FloatArray:
         """See `Backend.flush`."""
-        inputs = {name: state.tensors[name] for name in self._flush_inputs}
-        logits = self._run(self._flush, inputs)["logits"][0]
+        if not self._flush:
+            return np.zeros((0, self._tokens), np.float32)
+        inputs = {name: state.tensors[name] for name in self._flush}
+        logits = self._runtime.run("flush", inputs)["logits"][0]
         grid = self._grid
         # Padding of the last chunk has no outputs, and a recording may be shorter than the lag.
         steps_run = -(-state.steps // grid.chunk_outputs) * grid.chunk_outputs
@@ -152,13 +134,48 @@ class LiteRT:
         state.emitted += len(log_probs)
         return log_probs
 
-    def _run(self, signature: Any, inputs: dict[str, FloatArray]) -> dict[str, FloatArray]:
-        try:
-            with self._lock:
-                outputs: dict[str, FloatArray] = signature(**inputs)
-        except (ValueError, RuntimeError) as error:
-            raise BackendError(f"LiteRT failed while running the model: {error}") from None
-        return outputs
+    def _run(
+        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
+    ) -> list[FloatArray]:
+        """One run of the smallest graph that takes so many streams."""
+        grid, count = self._grid, len(states)
+        size = next(size for size in self._sizes if size >= count)
+        features = np.zeros((size, grid.chunk_frames, chunks[0].shape[1]), np.float32)
+        valid = np.zeros((size, grid.chunk_outputs, 1), np.float32)
+        for i, frames in enumerate(chunks):
+            if not 0 < len(frames) <= grid.chunk_frames:
+                raise BackendError(
+                    f"a step takes 1 to {grid.chunk_frames} frames, got {len(frames)}"
+                )
+            features[i, : len(frames)] = frames
+            valid[i, : -(-len(frames) // grid.time_stride)] = 1
+        inputs = {"features": features, "valid": valid, **self._gathered(states, size)}
+        outputs = self._runtime.run("step" if size == 1 else f"step_{size}", inputs)
+        logits = outputs.pop("logits")
+        blocks = []
+        for i, state in enumerate(states):
+            state.tensors = {name: tensor[i : i + 1] for name, tensor in outputs.items()}
+            blocks.append(self._due(state, logits[i], int(valid[i].sum())))
+        return blocks
+
+    def _gathered(self, states: Sequence[AcousticState], size: int) -> Tensors:
+        if size == 1:
+            return states[0].tensors
+        gathered = {}
+        for name, shape in self._shapes.items():
+            gathered[name] = np.zeros((size, *shape[1:]), np.float32)
+            for i, state in enumerate(states):
+                gathered[name][i] = state.tensors[name][0]
+        return gathered
+
+    def _due(self, state: AcousticState, logits: FloatArray, valid_steps: int) -> FloatArray:
+        """Log-probabilities of the outputs that belong to frames."""
+        # The first look_ahead outputs belong to steps before the first frame.
+        begin = max(0, self._grid.look_ahead - state.steps)
+        state.steps += valid_steps
+        log_probs = log_softmax(logits[begin:][: state.steps - state.emitted])
+        state.emitted += len(log_probs)
+        return log_probs
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
@@ -174,81 +191,3 @@ def run_chunks(backend: Backend, frames: FloatArray, chunk_frames: int) -> Float
     starts = range(0, len(frames), chunk_frames)
     blocks = [backend.step(state, frames[i : i + chunk_frames]) for i in starts]
     return np.concatenate([*blocks, backend.flush(state)])
-
-
-def _run_check(bundle: Bundle, backend: Backend) -> None:
-    """Compare with the stored answer: catches a wrong kernel or the artefact of another model."""
-    try:
-        with np.load(bundle.check, allow_pickle=False) as stored:
-            frames, expected = stored["features"], stored["log_probs"]
-            tolerance = float(stored["tolerance"])
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{bundle.check} cannot be read: {error}") from None
-    needed = (bundle.manifest.features.size, len(bundle.manifest.tokens))
-    if (frames.shape[1], expected.shape[1]) != needed:
-        raise BundleError(
-            f"{bundle.model} has {frames.shape[1]} feature bins and {expected.shape[1]} tokens, "
-            f"the manifest has {needed[0]} and {needed[1]}: they are not of one conversion"
-        )
-    found = run_chunks(backend, frames, bundle.manifest.grid.chunk_frames)
-    if found.shape != expected.shape:
-        raise BundleError(
-            f"{bundle.model} answers with shape {found.shape}, {bundle.check.name} expects "
-            f"{expected.shape}: they are not of one conversion"
-        )
-    difference = float(np.abs(found - expected).max())
-    if not difference <= tolerance:
-        raise BundleError(
-            f"{bundle.model} does not reproduce {bundle.check.name}: log-probabilities differ by "
-            f"{difference:.3g}, allowed {tolerance:.3g}; the model is of another conversion, or "
-            "this processor's kernels are wrong"
-        )
-
-
-_stderr_lock = threading.RLock()
-
-
-@contextmanager
-def captured_stderr() -> Iterator[None]:
-    """Give what LiteRT and TensorFlow print on file descriptor 2 to `logging`.
-
-    LiteRT has no setting for its own messages. The descriptor belongs to the whole process, so
-    this is for loading only, and lines that are not theirs are passed on.
-    """
-    with _stderr_lock, ExitStack() as stack:
-        try:
-            file = stack.enter_context(_unnamed_file())
-            saved = os.dup(2)
-        except OSError:  # no standard error, or nowhere to keep it: then it is not captured
-            yield
-            return
-        stack.callback(os.close, saved)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            file.seek(0)
-            _hand_on(file.read().splitlines(keepends=True), saved)
-
-
-def _unnamed_file() -> IO[bytes]:
-    """In memory where the system can: a full disk or a read-only one does not matter then."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("ds2edge"), "r+b")
-    return tempfile.TemporaryFile()
-
-
-def _hand_on(lines: list[bytes], stderr: int) -> None:
-    for line in lines:
-        if _is_runtime_line(line):
-            log.debug("%s", line.decode(errors="replace").rstrip())
-        else:
-            os.write(stderr, line)
-
-
-def _is_runtime_line(line: bytes) -> bool:
-    """Lines that begin with INFO:, WARNING: or an absl-style stamp such as I0000."""
-    return line.startswith((b"INFO: ", b"WARNING: ", b"VERBOSE: ")) or (
-        line[:1] in b"IWE" and line[1:5].isdigit()
-    )

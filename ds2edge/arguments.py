@@ -35,6 +35,13 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(FAILED, f"ds2edge: {message}; see {self.prog} --help\n")
 
 
+def show_warnings() -> None:
+    """Print what the library warns of in lines like those of `fail`."""
+    import logging  # late: --help does without
+
+    logging.basicConfig(format="ds2edge: %(message)s")
+
+
 def fail(message: str) -> int:
     """Say on standard error, in one line, what went wrong. Returns: the exit code for it."""
     if sys.stderr:  # closed, it would be standard output

@@ -1,8 +1,8 @@
 """The model bundle: one folder, or the same as one .ds2 file, with all that a language needs::
 
     manifest.json     everything small, and the SHA-256 of every other member
-    model.tflite      the acoustic model's step graph
-    check.npz         a chunk of features and the model's answer
+    int8.tflite       the acoustic model, once for each kind of weights
+    check.npz         features and the model's answer, which every runtime has to give
     lexicon.txt       the words, one a line
     language_model.bin    KenLM
     MODEL_CARD.md, LICENSE.txt
@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ds2edge.cache import cache_folder
 from ds2edge.decoder import Confidence, SearchOptions
@@ -32,13 +32,13 @@ from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import as_type, from_dict
 from ds2edge.text import TokenSet
 
-FORMAT = 2  # raised when an older ds2edge could not read the bundle
+FORMAT = 3  # raised when an older ds2edge could not read the bundle
 MANIFEST = "manifest.json"
-MODEL, CHECK = "model.tflite", "check.npz"
+CHECK = "check.npz"
 LEXICON, LANGUAGE_MODEL = "lexicon.txt", "language_model.bin"
 CARD, LICENCE = "MODEL_CARD.md", "LICENSE.txt"
-REQUIRED = (MODEL, CHECK)
 ARCHIVE = ".ds2"  # ends the name of a bundle in one file
+FORMAT_2 = [{"file": "model.tflite", "weights": "int8"}]  # what bundles of that format have
 EMBEDDED = Path(__file__).parent / "bundles"
 LARGEST_MEMBER = 2**31  # bytes; an archive that claims more is refused
 LONGEST_DELAY = 5.0  # seconds
@@ -59,6 +59,33 @@ class StepGrid:
         return self.chunk_frames // self.time_stride
 
 
+Weights: TypeAlias = Literal["int8", "int8-static", "fp16", "fp32"]
+
+# What each runtime can run, the best first; the only place that says so.
+RUNS: dict[str, tuple[Weights, ...]] = {
+    "litert": ("int8", "int8-static", "fp32", "fp16"),
+    "tflite-runtime": ("fp32", "fp16", "int8", "int8-static"),  # int8 is the slowest there, on x86
+    "gpu": ("fp16", "fp32"),
+}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One TFLite file of the acoustic model."""
+
+    file: str  # a member
+    # int8: of matrices, but for the small ones; int8-static: of activations, too
+    weights: Weights
+    # stream: a step graph; whole: layer by layer over a whole recording, for both directions
+    form: Literal["stream", "whole"] = "stream"
+    batches: tuple[int, ...] = (1,)  # streams that the step graph takes at once
+    tolerance: float = 0.5  # nats by which its answer to the test chunk may be off
+
+    def __post_init__(self) -> None:
+        if 1 not in self.batches or min(self.batches) < 1:
+            raise ConfigError(f"batches of {self.file} need 1 among them, got {self.batches}")
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself."""
@@ -67,6 +94,7 @@ class Manifest:
     tokens: TokenSet  # the outputs of the acoustic model
     features: FeatureSettings  # its inputs
     grid: StepGrid  # on which its step graph runs
+    artefacts: tuple[Artefact, ...]  # the model's files
     decoder: SearchOptions  # the best found on development data
     delay: float = 0.0  # seconds from what is spoken to the output that says so
     # Of words, "language_model" with the bundle's and "letters" without; as fitted.
@@ -104,14 +132,23 @@ class Bundle:
             path.write_bytes(data)
             return load_bundle(path)
 
-    @property
-    def model(self) -> Path:
-        """The step graph for the CPU."""
-        return self.folder / MODEL
+    def artefact(self, runtime: str, precision: str = "auto") -> Artefact | None:
+        """The best one that a runtime of `RUNS` can run.
+
+        Args:
+            precision: int8, fp16 or fp32: nothing else; auto: any.
+        """
+        by_weights = {artefact.weights: artefact for artefact in self.manifest.artefacts}
+        fitting = [w for w in RUNS[runtime] if precision in ("auto", w.split("-")[0])]
+        return next((by_weights[w] for w in fitting if w in by_weights), None)
+
+    def path(self, artefact: Artefact) -> Path:
+        """Its file."""
+        return self.folder / artefact.file
 
     @property
     def check(self) -> Path:
-        """Features and the step graph's answer to them."""
+        """Features and the model's answer to them."""
         return self.folder / CHECK
 
     @property
@@ -254,6 +291,7 @@ def _read_manifest(path: Path) -> Manifest:
             tokens=TokenSet(as_type(tuple[str, ...], values["tokens"], "tokens")),
             features=FeatureSettings.from_dict(values["features"]),
             grid=from_dict(StepGrid, values["grid"], "grid."),
+            artefacts=as_type(tuple[Artefact, ...], values.get("artefacts", FORMAT_2), "artefacts"),
             decoder=from_dict(SearchOptions, values["decoder"], "decoder."),
             delay=as_type(float, values.get("delay", 0.0), "delay"),
             confidence=as_type(dict[str, Confidence], values.get("confidence", {}), "confidence"),
@@ -271,7 +309,10 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _verify_members(bundle: Bundle) -> None:
     members = bundle.manifest.members
-    for name in REQUIRED:
+    artefacts = bundle.manifest.artefacts
+    if not artefacts:
+        raise BundleError(f"{bundle.folder}: {MANIFEST} lists no model; {AGAIN}")
+    for name in (CHECK, *(artefact.file for artefact in artefacts)):
         if name not in members:
             raise BundleError(f"{bundle.folder}: {MANIFEST} lists no {name}; {AGAIN}")
     for name, expected in members.items():

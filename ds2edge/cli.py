@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ds2edge.acoustic import captured_stderr
 from ds2edge.arguments import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, CommandParser, fail
-from ds2edge.commands import bench, completion, devices, info, mic, transcribe
+from ds2edge.commands import bench, bundle, completion, devices, info, mic, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
+from ds2edge.runtimes.stderr import captured_stderr
 
 # Commands of the extras: imported when called, so that the others never need what these do.
 TRAINING, CONVERSION = "ds2edge.training", "ds2edge.convert"
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
     parser.add_argument("-V", "--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for command in (transcribe, mic, devices, info, bench):
+    for command in (transcribe, mic, devices, info, bundle, bench):
         command.add_parser(commands)
     completion.add_parser(commands, parser)
     for name, (_, help_text) in EXTRA_COMMANDS.items():

@@ -360,6 +360,17 @@ def advance_all(
         _native.advance_all([state._state for state in states], list(log_probs), threads)
 
 
+def unknown_words(words: Sequence[str], language_model: str | os.PathLike[str]) -> list[str]:
+    """Those of `words` that an n-gram model lacks. A lexicon may have some: all are as likely.
+
+    Raises:
+        DecoderError: the model cannot be read.
+    """
+    with _decoder_errors():
+        model = _native.LanguageModel(os.fspath(language_model))
+        return [word for word in _texts(words) if word not in model]
+
+
 def greedy(log_probs: LogProbs, tokens: TokenSet) -> str:
     """Text of the likeliest token of every frame: repeats merged, then blanks dropped.
 

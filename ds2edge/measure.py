@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ds2edge.acoustic import LiteRT
+from ds2edge.acoustic import StepModel
 from ds2edge.audio import FloatArray, SampleInput
 from ds2edge.audio_file import open_audio
 from ds2edge.decoder import DecoderState
 from ds2edge.features import FeatureExtractor
 from ds2edge.results import Seconds
 from ds2edge.transcriber import Transcriber
+from ds2edge.whole import WholeRecording
 
 Recording: TypeAlias = tuple[FloatArray, float]  # samples, shape = (n,) or (n, channels), and Hz
 Report: TypeAlias = Callable[[Seconds], object]  # called with the audio that was worked on just now
@@ -30,7 +31,9 @@ FEED: Seconds = 0.02  # of audio, as a microphone gives at once
 STAGES: dict[str, list[tuple[type, str]]] = {
     "resampling": [(SampleInput, "convert"), (SampleInput, "finish")],
     "features": [(FeatureExtractor, "push"), (FeatureExtractor, "finish")],
-    "acoustic_model": [(LiteRT, "step"), (LiteRT, "flush")],
+    "acoustic_model": [
+        (model, name) for model in (StepModel, WholeRecording) for name in ("step", "flush")
+    ],
     "search": [(DecoderState, name) for name in ("advance", "commit", "words", "finish")],
 }
 

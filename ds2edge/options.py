@@ -1,13 +1,19 @@
-"""StreamOptions: what can differ from stream to stream, and while a stream runs."""
+"""What can be chosen: for a Transcriber, and for each stream and while it runs."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from ds2edge.errors import ConfigError
+
+RuntimeName: TypeAlias = Literal["auto", "litert", "litert-interpreter", "tflite-runtime"]
+Device: TypeAlias = Literal["auto", "cpu", "gpu"]
+Precision: TypeAlias = Literal["auto", "int8", "fp16", "fp32"]
+Library: TypeAlias = str | os.PathLike[str]
 
 
 def _option(default: Any, help: str) -> Any:
@@ -57,3 +63,37 @@ class StreamOptions:
         """Segments end at `flush` and `finish` only."""
         never = {"silence_before": math.inf, "silence_after": math.inf, "longest": math.inf}
         return cls(**{**never, **options})
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """How a bundle's acoustic model is run.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    backend: RuntimeName = _option("auto", "runtime on the CPU; auto: the fastest installed one")
+    device: Device = _option("auto", "auto: a GPU where there is one that is faster")
+    precision: Precision = _option("auto", "of the model; auto: the fastest that the bundle has")
+    strict: bool = _option(False, "fail where the GPU cannot be used, instead of taking the CPU")
+    delegate: Library | None = _option(None, "library that tflite-runtime gives the model to")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(BackendOptions)
+        for name in ("backend", "device", "precision"):
+            allowed = get_args(hints[name])
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
+        if not isinstance(self.strict, bool):
+            raise ConfigError(f"strict must be True or False, got {self.strict!r}")
+        if self.delegate is not None and not isinstance(self.delegate, str | os.PathLike):
+            raise ConfigError(f"delegate must be the path of a library, got {self.delegate!r}")
+        if self.delegate is not None and self.device == "cpu":
+            raise ConfigError("a delegate and device 'cpu' exclude each other")
+
+    def plain(self) -> dict[str, Any]:
+        """Those that were changed, by name."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.acoustic import AcousticState, Backend, load_backend
+from ds2edge.acoustic import AcousticState
+from ds2edge.backends import Loaded, load_backend
 from ds2edge.bundle import Bundle, StepGrid
 from ds2edge.decoder import DecodedWord, Decoder, DecoderState, LogProbs, SearchOptions
 from ds2edge.features import FeatureExtractor, FeatureSettings, FeatureState
+from ds2edge.options import BackendOptions
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -35,9 +37,9 @@ class PipelineState:
 class Pipeline:
     """Features, acoustic model and search of one bundle. Constant: threads may share it."""
 
-    def __init__(self, features: FeatureSettings, grid: StepGrid, backend: Backend) -> None:
+    def __init__(self, features: FeatureSettings, grid: StepGrid, loaded: Loaded) -> None:
         self.extractor = FeatureExtractor(features, grid.chunk_frames)
-        self.backend = backend
+        self.loaded, self.backend = loaded, loaded.backend
         self.seconds_per_output = grid.time_stride / features.frame_rate
         self.seconds_per_chunk = grid.chunk_frames / features.frame_rate
         self.look_ahead = grid.look_ahead * self.seconds_per_output
@@ -83,13 +85,14 @@ class Pipeline:
         return np.concatenate([*blocks, self.backend.flush(acoustic)])
 
 
-def load_pipeline(bundle: Bundle) -> Pipeline:
+def load_pipeline(bundle: Bundle, options: BackendOptions | None = None) -> Pipeline:
     """The pipeline of a bundle.
 
     Raises:
         BackendError, BundleError: the acoustic model cannot be loaded or fails its check.
     """
-    return Pipeline(bundle.manifest.features, bundle.manifest.grid, load_backend(bundle))
+    loaded = load_backend(bundle, options)
+    return Pipeline(bundle.manifest.features, bundle.manifest.grid, loaded)
 
 
 def load_decoder(bundle: Bundle, options: SearchOptions | None = None) -> Decoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,14 @@ from ds2edge.audio import SampleInput, Samples
 from ds2edge.bundle import Bundle, load_bundle
 from ds2edge.decoder import Decoder, SearchOptions
 from ds2edge.errors import AudioError, ConfigError, StreamError
-from ds2edge.options import StreamOptions
+from ds2edge.options import (
+    BackendOptions,
+    Device,
+    Library,
+    Precision,
+    RuntimeName,
+    StreamOptions,
+)
 from ds2edge.pipeline import load_decoder, load_letters, load_pipeline
 from ds2edge.results import Event, Final, Seconds, Transcript
 from ds2edge.stream import Stream
@@ -35,16 +42,32 @@ class Transcriber:
     Args:
         bundle: "en" for the embedded English one, the path of a bundle folder or .ds2 file, or a
             loaded `Bundle`.
+        backend: what runs the acoustic model on the CPU; auto: the fastest that is installed.
+        device: auto: the CPU, or a GPU where there is one that is faster.
+        precision: of the acoustic model; auto: the fastest that the bundle has.
+        strict: fail where the GPU cannot be used. Else the CPU is, and a warning logged.
+        delegate: path of a library that tflite-runtime gives the model to, for a GPU say.
 
     Raises:
         BundleError: the bundle is missing, damaged or incomplete.
-        BackendError: no runtime can run its model.
+        BackendError: no runtime can run its model, or not as asked.
+        ConfigError: an option is impossible.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str] | Bundle = "en") -> None:
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle = "en",
+        *,
+        backend: RuntimeName = "auto",
+        device: Device = "auto",
+        precision: Precision = "auto",
+        strict: bool = False,
+        delegate: Library | None = None,
+    ) -> None:
+        self._how = BackendOptions(backend, device, precision, strict, delegate)
         self.bundle = load_bundle(bundle)
         self._reference = self.bundle.folder if isinstance(bundle, Bundle) else bundle
-        self._pipeline = load_pipeline(self.bundle)
+        self._pipeline = load_pipeline(self.bundle, self._how)
         self._decoder = load_decoder(self.bundle)
         self._process = os.getpid()
 
@@ -130,6 +153,7 @@ class Transcriber:
             "path": str(bundle.folder),
             "megabytes": round(bundle.size / 1e6, 2),
             "runtime": self._pipeline.backend.description,
+            "backend": self._pipeline.loaded.report(),
             "sample_rate": manifest.features.sample_rate,
             "tokens": len(manifest.tokens),
             "seconds_per_output": step,
@@ -191,4 +215,7 @@ class Transcriber:
         return load_letters(self.bundle)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Transcriber, (self._reference,)
+        how = self._how
+        if self._pipeline.loaded.device == "cpu":  # nobody has to find out and be warned again
+            how = replace(how, device="cpu", delegate=None)
+        return partial(Transcriber, self._reference, **how.plain()), ()

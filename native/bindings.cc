@@ -23,6 +23,7 @@
 #include "phrases.h"
 #include "search.h"
 #include "speller.h"
+#include "standard_error.h"
 
 namespace py = pybind11;
 using namespace ds2;
@@ -377,6 +378,8 @@ PYBIND11_MODULE(_native, m) {
   bind_search(m);
   m.def("advance_all", &PyState::advance_all, py::arg("states"), py::arg("blocks"),
         py::arg("threads") = 1);
+  m.def("speak_at_exit", &speak_at_exit);
+  m.def("silent_at_exit", &silent_at_exit);
   m.def("align", &align_words, py::arg("scores"), py::arg("words"), py::kw_only(),
         py::arg("blank"), py::arg("inner"), py::arg("space"), py::arg("foreign"), py::arg("leave_out"),
         py::arg("left_token"), py::arg("beam"));

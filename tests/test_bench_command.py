@@ -18,7 +18,7 @@ import soundfile
 from conftest import RECORDINGS, SPEECH, interruptible
 
 from ds2edge import Transcriber
-from ds2edge.acoustic import LiteRT
+from ds2edge.acoustic import StepModel
 from ds2edge.arguments import FAILED, INTERRUPTED
 from ds2edge.audio_file import read_audio
 from ds2edge.measure import STAGES, measure_delays, measure_speed, read_recordings, seconds_of
@@ -66,13 +66,13 @@ def test_time_inside_a_stage_is_of_that_stage(
     transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = 0.01
-    step = LiteRT.step
+    step = StepModel.step
 
     def slow_step(*arguments: Any) -> Any:
         time.sleep(slow)
         return step(*arguments)
 
-    monkeypatch.setattr(LiteRT, "step", slow_step)
+    monkeypatch.setattr(StepModel, "step", slow_step)
     audio = read_recordings([WOMAN], 2.0)
     before = {
         (owner, name): getattr(owner, name) for each in STAGES.values() for owner, name in each

@@ -20,6 +20,7 @@ from ds2edge.cli import main as cli
 from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import BundleError
 
+MODELS = dict.fromkeys(("int8.tflite", "fp32.tflite", "check.npz"), "0")
 WEIGHTS = [field.name for field in fields(Confidence)]
 
 
@@ -126,10 +127,14 @@ def test_a_missing_or_truncated_member_is_named(folder: Path) -> None:
         ({"confidence": {"letters": dict.fromkeys(WEIGHTS, math.inf)}}, "finite number"),
         ({"tokens": "abc"}, "tokens"),
         ({"language_model": ["tokens"]}, "language_model"),
-        ({"members": {"model.tflite": 5}}, "members"),
-        ({"tokens": ["<blank>", "a"]}, "not of one conversion"),
-        ({"members": {}}, "lists no model.tflite"),
-        ({"members": {"../x": "0", "model.tflite": "0", "check.npz": "0"}}, "plain file name"),
+        ({"members": {"int8.tflite": 5}}, "members"),
+        ({"tokens": ["<blank>", "a"], "language_model": {}}, "not of one conversion"),
+        ({"members": {}}, "lists no check.npz"),
+        ({"members": {"check.npz": "0"}}, "lists no int8.tflite"),
+        ({"artefacts": []}, "lists no model"),
+        ({"artefacts": [{"file": "int8.tflite", "weights": "int3"}]}, "weights"),
+        ({"artefacts": [{"file": "int8.tflite", "weights": "int8", "batches": [2]}]}, "batches"),
+        ({"members": {"../x": "0", **MODELS}}, "plain file name"),
         ({"language_model": {"tokens": "of another set"}}, "made for the token set"),
     ],
 )
@@ -157,9 +162,9 @@ def test_an_archive_is_the_same_bundle_and_unpacked_once(
     first = load_bundle(archive)
     assert first.manifest == tiny_bundle.manifest
     assert first.folder.is_relative_to(cache)
-    modified = (first.folder / "model.tflite").stat().st_mtime_ns
+    modified = (first.folder / "int8.tflite").stat().st_mtime_ns
     assert load_bundle(archive).folder == first.folder
-    assert (first.folder / "model.tflite").stat().st_mtime_ns == modified
+    assert (first.folder / "int8.tflite").stat().st_mtime_ns == modified
     Transcriber(archive)
 
 
@@ -168,14 +173,14 @@ def test_packing_is_reproducible(tiny_bundle: Bundle, archive: Path, tmp_path: P
 
 
 def test_an_unwritable_cache_costs_only_speed(
-    archive: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Bundle, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DS2EDGE_CACHE", "/dev/null/cache")
-    assert load_bundle(archive).manifest.name == "tiny"
+    assert load_bundle(archive).manifest.name == tiny_bundle.manifest.name
 
 
 def test_a_full_disk_costs_only_speed(
-    archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Bundle, archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes
 
@@ -185,14 +190,16 @@ def test_a_full_disk_costs_only_speed(
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    assert load_bundle(archive).manifest.name == "tiny"
+    assert load_bundle(archive).manifest.name == tiny_bundle.manifest.name
     assert not list((cache / "bundles").iterdir())
 
 
-def test_a_damaged_cached_copy_is_unpacked_again(archive: Path, cache: Path) -> None:
-    model = load_bundle(archive).folder / "model.tflite"
+def test_a_damaged_cached_copy_is_unpacked_again(
+    tiny_bundle: Bundle, archive: Path, cache: Path
+) -> None:
+    model = load_bundle(archive).folder / "int8.tflite"
     model.write_bytes(b"damaged")
-    assert load_bundle(archive).manifest.name == "tiny"
+    assert load_bundle(archive).manifest.name == tiny_bundle.manifest.name
     assert model.read_bytes() != b"damaged"
 
 

@@ -78,12 +78,12 @@ def bad_bundles(folder: Path) -> Iterator[str]:
     """Three with a damaged member, one with a model that is none, an archive that is none."""
     whole = load_bundle("en")
     members = {name: whole.folder / name for name in whole.manifest.members}
-    for name in ("manifest.json", "model.tflite", "language_model.bin"):
+    for name in ("manifest.json", "int8.tflite", "language_model.bin"):
         bundle = write_bundle(folder / name, whole.manifest, members).folder
         content = (bundle / name).read_bytes()
         (bundle / name).write_bytes(content[: len(content) // 2])
         yield str(bundle)
-    wrong = {**members, "model.tflite": members["model.tflite"].read_bytes()[:100_000]}
+    wrong = {**members, "int8.tflite": members["int8.tflite"].read_bytes()[:100_000]}
     yield str(write_bundle(folder / "wrong", whole.manifest, wrong).folder)
     (folder / "bundle.ds2").write_bytes(b"PK\3\4 no bundle")
     yield str(folder / "bundle.ds2")

@@ -268,11 +268,15 @@ class Watched:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_nothing_is_sent_and_nothing_stays(use, tmp_path):
+def test_nothing_is_sent_and_only_packed_weights_stay(use, tmp_path):
     watched = Watched(USES[use], tmp_path)
-    assert watched.written("temporary") == []
-    assert not any(folder.exists() and any(folder.iterdir()) for folder in watched.folders.values())
-    assert not watched.folders["cache"].exists()
+    weights = watched.folders["cache"] / "weights"
+    written = [event[1] for event in watched.written("temporary")]
+    assert [path for path in written if not path.startswith(str(weights.parent))] == []
+    (kept,) = weights.iterdir()
+    assert kept.suffix == ".xnnpack"
+    assert [path.name for path in watched.folders["cache"].iterdir()] == ["weights"]
+    assert not any(any(watched.folders[name].iterdir()) for name in ("home", "temporary"))
 
 
 def test_an_archive_is_unpacked_into_the_cache_only(tmp_path):

@@ -53,7 +53,7 @@ def test_runtime_messages_go_to_logging() -> None:
 
 def test_foreign_messages_while_loading_are_passed_on() -> None:
     done = run(
-        "import os\nfrom ds2edge.acoustic import captured_stderr\n"
+        "import os\nfrom ds2edge.runtimes.stderr import captured_stderr\n"
         "with captured_stderr(): os.write(2, b'INFO: a runtime line\\nmine\\n')"
     )
     assert done.stderr == "mine\n"

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ds2edge.arguments import EXIT_CODES, SUCCESS
+from ds2edge.arguments import EXIT_CODES, SUCCESS, show_warnings
 from ds2edge.audio_file import open_audio
-from ds2edge.commands.flags import add_bundle
+from ds2edge.commands.flags import add_backend, add_bundle, given_backend
 from ds2edge.commands.processes import ending, start_process
 from ds2edge.commands.recordings import is_pipe, length, readable, recordings
 from ds2edge.errors import ConfigError, Ds2edgeError
@@ -59,6 +59,7 @@ examples:
 class Figures:
     """What was measured."""
 
+    about: dict[str, Any]  # the bundle and what runs it
     audio: Seconds  # that it was measured on
     speed: Speed
     delays: Delays
@@ -83,6 +84,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     add_bundle(parser)
+    add_backend(parser)
     parser.set_defaults(run=run)
 
 
@@ -95,16 +97,19 @@ def run(arguments: argparse.Namespace) -> int:
         if is_pipe(path):
             raise ConfigError(f"bench reads a recording several times, {path} can be read once")
     load = os.getloadavg()[0]  # before there is more of it
-    figures = _measured(arguments.bundle, paths, arguments.seconds)
-    facts = {**_machine(arguments.bundle, load), **asdict(figures)}
+    how = given_backend(arguments)
+    figures = asdict(_measured(arguments.bundle, how, paths, arguments.seconds))
+    facts = {**figures.pop("about"), **_machine(load), **figures}
     print(json.dumps(facts, ensure_ascii=False) if arguments.json else "\n".join(_lines(facts)))
     return SUCCESS
 
 
-def _measured(bundle: str, paths: Sequence[str], longest: Seconds) -> Figures:
+def _measured(
+    bundle: str, how: Mapping[str, Any], paths: Sequence[str], longest: Seconds
+) -> Figures:
     """Measure in a process of its own, which nothing was loaded into before."""
     began = time.monotonic()
-    process, connection = start_process(_measure, bundle, paths, longest, began)
+    process, connection = start_process(_measure, bundle, how, paths, longest, began)
     try:
         total = PASSES * min(longest, sum(map(length, paths)))
         with SecondsBar([total], "measuring") as bar:
@@ -124,14 +129,16 @@ def _measured(bundle: str, paths: Sequence[str], longest: Seconds) -> Figures:
 def _measure(
     connection: Connection[Any, Any],
     bundle: str,
+    how: Mapping[str, Any],
     paths: Sequence[str],
     longest: Seconds,
     began: Seconds,
 ) -> None:
     """In a process of its own: seconds of audio go back, and at last Figures or an error."""
+    show_warnings()
     try:
         loads = time.monotonic()
-        transcriber = Transcriber(bundle)
+        transcriber = Transcriber(bundle, **how)
         load = time.monotonic() - loads
         first = _first_text(transcriber, readable(paths[0]), longest)
         audio = read_recordings(map(readable, paths), longest)
@@ -141,7 +148,8 @@ def _measure(
         if memory is not None:
             memory -= sum(samples.nbytes for samples, _ in audio) / 1e6
         first = None if first is None else first - began
-        connection.send(Figures(seconds_of(audio), speed, delays, load, first, memory))
+        about = {name: transcriber.info()[name] for name in ("bundle", "runtime", "backend")}
+        connection.send(Figures(about, seconds_of(audio), speed, delays, load, first, memory))
     except Ds2edgeError as error:
         connection.send(error)
 
@@ -157,13 +165,10 @@ def _first_text(transcriber: Transcriber, path: str, longest: Seconds) -> Second
         return time.monotonic() if any(event.text for event in stream.finish()) else None
 
 
-def _machine(bundle: str, load: float) -> dict[str, object]:
+def _machine(load: float) -> dict[str, object]:
     """What runs here, on what."""
-    facts = Transcriber(bundle).info()
     return {
         "ds2edge": metadata.version("ds2edge"),
-        "bundle": facts["bundle"],
-        "runtime": facts["runtime"],
         "numpy": metadata.version("numpy"),
         "python": platform.python_version(),
         "processor": _processor(),

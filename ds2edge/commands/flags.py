@@ -1,4 +1,4 @@
-"""Flags that several commands share: the bundle, and one for each field of StreamOptions."""
+"""Flags that several commands share: the bundle, and one for each field of some options."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
 
-from ds2edge.options import StreamOptions
+from ds2edge.options import BackendOptions, StreamOptions
 from ds2edge.results import json_schema
+
+Options = TypeVar("Options", StreamOptions, BackendOptions)
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -23,26 +26,43 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_options(parser: argparse.ArgumentParser, options: type[StreamOptions]) -> None:
-    """A flag for each field of `options`; only those given reach the namespace."""
-    group = parser.add_argument_group("recognition options")
+def add_backend(parser: argparse.ArgumentParser, device: str = "--device") -> None:
+    """Flags for how the acoustic model is run; `device` is the name of one of them."""
+    add_options(parser, BackendOptions, "how the model is run", {"device": device})
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    options: type[Options],
+    title: str = "recognition options",
+    flags: Mapping[str, str] | None = None,
+) -> None:
+    """A flag for each field of `options`; only those given reach the namespace.
+
+    Args:
+        flags: by field, where it is not the field's name.
+    """
+    group = parser.add_argument_group(title)
     hints = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
-        flag = "--" + field.name.replace("_", "-")
-        text = f"{field.metadata.get('help', '')} [{_said(field.default)}]".replace("%", "%%")
+        flag = (flags or {}).get(field.name, "--" + field.name.replace("_", "-"))
         kind = _plain_type(hints[field.name])
         origin = typing.get_origin(kind)
+        default = "none" if kind is Path else _said(field.default)
+        text = f"{field.metadata.get('help', '')} [{default}]".replace("%", "%%")
         details: dict[str, Any] = {
             "type": kind,
-            "metavar": {int: "N", float: "X"}.get(kind, "TEXT"),
+            "metavar": {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT"),
         }
         if kind is bool:
             details = {"action": argparse.BooleanOptionalAction}
+        elif origin is Literal:
+            details = {"choices": typing.get_args(kind)}
         elif origin is Mapping:
             details = {"type": _phrase_and_number, "metavar": "PHRASE=X", "action": "append"}
         elif origin is Sequence:
             details = {"metavar": "PHRASE", "action": "append"}
-        group.add_argument(flag, default=argparse.SUPPRESS, help=text, **details)
+        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=text, **details)
 
 
 class PrintSchema(argparse.Action):
@@ -75,13 +95,23 @@ def _said(default: object) -> str:
 
 
 def _plain_type(hint: Any) -> Any:
-    """`float` of `float | None`; other types as they are."""
+    """`float` of `float | None`, Path of `str | PathLike[str] | None`; others as they are."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (member for member in typing.get_args(hint) if member is not type(None))
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        return members[0] if len(members) == 1 else Path
     return hint
 
 
-def given_options(options: type[StreamOptions], arguments: argparse.Namespace) -> StreamOptions:
+def given_backend(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of `add_backend` tell a Transcriber.
+
+    Raises:
+        ConfigError: they contradict each other.
+    """
+    return given_options(BackendOptions, arguments).plain()
+
+
+def given_options(options: type[Options], arguments: argparse.Namespace) -> Options:
     """The options that the flags of `add_options` tell.
 
     Raises:

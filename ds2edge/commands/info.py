@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ds2edge.arguments import EXIT_CODES, SUCCESS
-from ds2edge.commands.flags import add_bundle
+from ds2edge.arguments import EXIT_CODES, SUCCESS, show_warnings
+from ds2edge.commands.flags import add_backend, add_bundle, given_backend
 from ds2edge.transcriber import Transcriber
 
 EXAMPLES = """\
@@ -16,6 +16,7 @@ examples:
   ds2edge info
   ds2edge info --bundle my-model.ds2
   ds2edge info --json | jq .accuracy
+  ds2edge info --bundle my-model.ds2 --device gpu --strict
 """
 
 
@@ -29,12 +30,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     add_bundle(parser)
+    add_backend(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns: the exit code."""
-    facts = Transcriber(arguments.bundle).info()
+    show_warnings()
+    facts = Transcriber(arguments.bundle, **given_backend(arguments)).info()
     if arguments.json:
         print(json.dumps(facts, ensure_ascii=False, default=str))
     else:

@@ -10,7 +10,14 @@ from typing import Any
 
 from ds2edge.arguments import EXIT_CODES, SUCCESS
 from ds2edge.audio import FloatArray
-from ds2edge.commands.flags import PrintSchema, add_bundle, add_options, given_options
+from ds2edge.commands.flags import (
+    PrintSchema,
+    add_backend,
+    add_bundle,
+    add_options,
+    given_backend,
+    given_options,
+)
 from ds2edge.commands.interrupt import Interrupt, hear
 from ds2edge.commands.views import Subtitles, View, main_view
 from ds2edge.microphone import Microphone
@@ -45,7 +52,11 @@ def add_parser(commands: Any) -> None:
         epilog=f"{EXAMPLES}\n{EXIT_CODES}",
     )
     parser.add_argument(
-        "--device", metavar="NAME", type=_number_or_name, help="see `ds2edge devices` [default]"
+        "--device",
+        dest="microphone",
+        metavar="NAME",
+        type=_number_or_name,
+        help="see `ds2edge devices` [default]",
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each event")
     parser.add_argument("--srt", metavar="FILE", type=Path, help="write subtitles there, too")
@@ -54,16 +65,17 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--schema", action=PrintSchema, kind="event")
     add_bundle(parser)
     add_options(parser, StreamOptions)
+    add_backend(parser, device="--model-device")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns: the exit code."""
     options = given_options(StreamOptions, arguments)
-    transcriber = Transcriber(arguments.bundle)
+    transcriber = Transcriber(arguments.bundle, **given_backend(arguments))
     transcriber.decoder(options)  # refuses what cannot be spelled before anything is opened
     with ExitStack() as stack:
-        microphone = stack.enter_context(Microphone(arguments.device))
+        microphone = stack.enter_context(Microphone(arguments.microphone))
         views: list[View] = [stack.enter_context(main_view(arguments.json, arguments.display))]
         if arguments.srt:
             views.append(stack.enter_context(Subtitles(arguments.srt)))

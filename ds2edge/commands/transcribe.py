@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,10 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ds2edge.arguments import EXIT_CODES, FAILED, INTERRUPTED, SOME_FAILED, SUCCESS, fail
+from ds2edge.arguments import (
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    SOME_FAILED,
+    SUCCESS,
+    fail,
+    show_warnings,
+)
 from ds2edge.audio import SCALES
 from ds2edge.bundle import load_bundle
-from ds2edge.commands.flags import PrintSchema, add_bundle, add_options, given_options
+from ds2edge.commands.flags import (
+    PrintSchema,
+    add_backend,
+    add_bundle,
+    add_options,
+    given_backend,
+    given_options,
+)
 from ds2edge.commands.interrupt import Interrupt, hear
 from ds2edge.commands.outputs import SHAPES, Files, Show
 from ds2edge.commands.recordings import STANDARD_INPUT, is_pipe, length, raw_blocks, recordings
@@ -94,17 +108,18 @@ def add_parser(commands: Any) -> None:
     raw.add_argument("--channels", type=int, default=1, metavar="N", help="of the samples [1]")
     add_bundle(parser)
     add_options(parser, StreamOptions)
+    add_backend(parser)
     parser.set_defaults(run=run, shape="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns: the exit code."""
-    logging.basicConfig(format="ds2edge: %(message)s")  # warnings of the audio
-    options = given_options(StreamOptions, arguments)
+    show_warnings()
+    options, backend = given_options(StreamOptions, arguments), given_backend(arguments)
     files = list(recordings(arguments.files))
     raw = arguments.sample_rate is not None
     _check(arguments, files, raw)
-    transcriber = Transcriber(load_bundle(arguments.bundle))
+    transcriber = Transcriber(load_bundle(arguments.bundle), **backend)
     transcriber.decoder(options)  # a phrase that cannot be spelled is one error, not one a file
     with Interrupt() as interrupt:
         if raw:
