@@ -20,9 +20,9 @@ from statistics import mean
 
 from common import print_table
 
-from ds2edge.acoustic import captured_stderr
 from ds2edge.arguments import CommandParser
 from ds2edge.errors import Ds2edgeError
+from ds2edge.runtimes.stderr import captured_stderr
 
 EPILOG = """examples:
   python benchmarks/scaling.py --data speech

@@ -8,9 +8,9 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from ds2edge.acoustic import captured_stderr
 from ds2edge.arguments import CommandParser
 from ds2edge.errors import Ds2edgeError
+from ds2edge.runtimes.stderr import captured_stderr
 
 EPILOG = """examples:
   python benchmarks/techniques.py --data speech --out ~/techniques

@@ -10,16 +10,19 @@ from pathlib import Path
 
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import MANIFEST, Bundle, load_bundle
-from ds2edge.convert.card import parity_table
-from ds2edge.convert.converter import convert
+from ds2edge.convert.artefacts import FORMATS, Form
+from ds2edge.convert.card import formats_table, parity_table
+from ds2edge.convert.chunk import choose_chunk
+from ds2edge.convert.converter import Told, convert
 from ds2edge.decoder import SearchOptions
-from ds2edge.errors import DataError
-from ds2edge.training.checkpoint import load_checkpoint
+from ds2edge.errors import ConfigError, DataError
+from ds2edge.language_model import language_model_of, open_language_model
+from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
 from ds2edge.training.evaluation.listener import file_digest
 from ds2edge.training.evaluation.recognised import ModelFacts
-from ds2edge.training.language_model import language_model_of, open_language_model
+from ds2edge.training.keras_files import open_checkpoint
 
 EPILOG = """examples:
   ds2edge convert runs/en-small/best.npz -o my-bundle
@@ -29,6 +32,10 @@ EPILOG = """examples:
       decoder weights tuned on split dev; error rates and parity measured on split test
   ds2edge convert best.npz -o en --language-model lm-en --dev dev.tsv --prior-weight 0.4
       the label prior's weight as `ds2edge tune` found it
+  ds2edge convert best.npz -o en --formats int8,fp32 --batches 1
+      float weights besides, for GPUs; for one stream at a time only
+  ds2edge convert model.weights.h5 --config model.toml -o en
+      weights of Keras with the configuration that they were trained with
   ds2edge convert runs/en-mine/best.npz -o mine --like en
       a model that was fine-tuned, with the language model and decoder of the one that it was
 """
@@ -42,10 +49,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EPILOG,
     )
     parser.add_argument(
-        "checkpoint", type=Path, help="best.npz, last.npz or average.npz of `ds2edge train`"
+        "checkpoint",
+        type=Path,
+        help="best.npz, last.npz or average.npz of `ds2edge train`; or .keras or .weights.h5",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="of .weights.h5, TOML [of the same name, beside it]"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder, or FILE.ds2")
     parser.add_argument("--name", help="of the bundle [name of --out]")
+    form = Form()
+    parser.add_argument(
+        "--formats",
+        type=_names,
+        default=form.formats,
+        metavar="A,B",
+        help=f"of the weights: {', '.join(FORMATS)}; the first is the one that is tuned "
+        f"[{','.join(form.formats)}]",
+    )
+    parser.add_argument(
+        "--chunk",
+        default=str(form.chunk_outputs),
+        metavar="N",
+        help="outputs of one step; more are a little faster and answer later; auto: the fewest "
+        "that are within a tenth of the fastest, measured here [%(default)s]",
+    )
+    parser.add_argument(
+        "--batches",
+        type=_sizes,
+        default=form.batches,
+        metavar="1,N",
+        help="streams that a step can take at once, for serving; they share the weights "
+        f"[{','.join(map(str, form.batches))}]",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write it though it is not the checkpoint's model"
+    )
     parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
     parser.add_argument(
         "--like", metavar="BUNDLE", help="whose language model, decoder and delay to take over"
@@ -93,10 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.language_model:
         language_model = open_language_model(given.language_model)
     delay = like.manifest.delay if like else 0.0
+    checkpoint = open_checkpoint(given.checkpoint, given.config)
     bundle = convert(
-        load_checkpoint(given.checkpoint),
+        checkpoint,
         given.out,
-        name=given.name or given.out.stem,
+        Told(
+            given.name or given.out.stem,
+            _read_text(given.notes) if given.notes else "",
+            given.licence,
+            command,
+        ),
+        Form(given.formats, _chunk(given.chunk, checkpoint), given.batches),
         language_model=language_model,
         search=replace(like.manifest.decoder if like else defaults, **changes),
         prior_weight=given.prior_weight,
@@ -104,11 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         confidence=like.manifest.confidence if like else {},
         dev=read_manifest(given.dev, "dev") if given.dev else [],
         test=[source.utterance for source in test],
-        notes=_read_text(given.notes) if given.notes else "",
-        licence=given.licence,
-        command=command,
+        force=given.force,
     )
-    print(parity_table(bundle.manifest))
+    print(f"{parity_table(bundle.manifest)}\n\n{formats_table(bundle.manifest)}")
+    if bundle.manifest.artefacts[0].form == "whole":
+        print("it answers when it has heard the end; for a live stream: ds2edge distill")
     _tell_looks(test, bundle)
     print(f"{given.out}: {bundle.size / 1e6:.2f} MB")
     return 0
@@ -130,3 +176,19 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(","))
+
+
+def _chunk(text: str, checkpoint: Checkpoint) -> int:
+    if text == "auto":
+        return choose_chunk(checkpoint)
+    if not text.isdecimal():
+        raise ConfigError(f"--chunk needs a number of outputs or auto, got {text!r}")
+    return int(text)

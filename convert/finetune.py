@@ -13,14 +13,14 @@ import keras
 from ds2edge.bundle import load_bundle
 from ds2edge.cache import cache_folder
 from ds2edge.convert.restore import restore
-from ds2edge.training.checkpoint import Checkpoint, load_checkpoint
+from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.config import OptimizerConfig
-from ds2edge.training.convertible import obstacle
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
+from ds2edge.training.keras_files import open_checkpoint
 from ds2edge.training.loop import configure_threads
 from ds2edge.training.network.extra_tokens import with_outputs
 from ds2edge.training.run import Run
-from ds2edge.training.train import prepare, run_parser, run_to_the_end
+from ds2edge.training.train import live_hint, prepare, run_parser, run_to_the_end
 
 EPILOG = """examples:
   ds2edge finetune en --data my-voice
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The `ds2edge finetune` command."""
     description = "Adapt a model to recordings of your own."
     parser = run_parser("ds2edge finetune", description, EPILOG, several=False)
-    parser.add_argument("model", help="bundle: en, folder or .ds2 file; or checkpoint, .npz")
+    parser.add_argument(
+        "model", help="bundle: en, folder or .ds2 file; or checkpoint, .npz or .keras"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with manifest.tsv, or another manifest"
     )
@@ -114,18 +116,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return prepare(config, settings.root, folder, options.fresh, start)
 
-    then = "" if obstacle(config.model) else f"to use it: {next_command(options, folder)}"
+    then = f"to use it: {next_command(options, folder)}{live_hint(config.model)}"
     return run_to_the_end(prepared, folder, options, start, config, then)
 
 
 def open_model(reference: str) -> Checkpoint:
-    """A checkpoint by its .npz file; or the one that a bundle, named or by its path, was.
+    """A checkpoint by its .npz or .keras file; or the one that a bundle, by name or path, was.
 
     Raises:
         BundleError, DataError: there is none, or it is damaged.
     """
-    if Path(reference).suffix == ".npz":
-        return load_checkpoint(reference)
+    if Path(reference).suffix in (".npz", ".keras"):
+        return open_checkpoint(Path(reference))
     return restore(load_bundle(reference))
 
 
@@ -134,7 +136,7 @@ def next_command(options: argparse.Namespace, folder: Path) -> str:
     data = options.data.resolve()
     bundle = f"{(data.parent if data.name == 'manifest.tsv' else data).stem}.ds2"
     command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", bundle]
-    if Path(options.model).suffix != ".npz":
+    if Path(options.model).suffix not in (".npz", ".keras"):
         command += ["--like", options.model]
     if not options.token:
         return shlex.join(command)

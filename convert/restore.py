@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import Bundle, load_bundle
-from ds2edge.convert.step_graph import SHRINK
+from ds2edge.convert.fold import SHRINK, clips, shrinking
 from ds2edge.errors import DataError
 from ds2edge.plain_values import from_dict
 from ds2edge.training.checkpoint import Checkpoint, save_checkpoint, variables
 from ds2edge.training.config import TrainConfig
-from ds2edge.training.network.layers import Bias
+from ds2edge.training.network.layers import Bias, InputTerm
 from ds2edge.training.network.model import AcousticModel, build_model
 
 FloatArray = npt.NDArray[np.float32]
@@ -60,58 +60,117 @@ def restore(bundle: Bundle) -> Checkpoint:
     features = bundle.manifest.features
     config = from_dict(TrainConfig, {**values, "features": features.as_dict()})
     model = build_model(config.model, features)
+    path = _readable(bundle)
     try:
-        _assign(model, step_weights(bundle.model.read_bytes()))
-    except (ValueError, IndexError) as error:
-        raise DataError(
-            f"{bundle.model} is not a step graph of its configuration: {error}"
-        ) from None
+        _assign(model, step_weights(path.read_bytes(), len(model.convolutions)))
+    except (ValueError, IndexError, StopIteration) as error:
+        raise DataError(f"{path} is not a step graph of its configuration: {error}") from None
     return Checkpoint(config, variables(model), progress={"epoch": 0, "history": []})
 
 
-def step_weights(content: bytes) -> list[list[FloatArray]]:
+def _readable(bundle: Bundle) -> Path:
+    """The file whose weights can be read, the most exact one."""
+    files = {a.weights: a.file for a in bundle.manifest.artefacts if a.form == "stream"}
+    for weights in ("fp32", "int8"):
+        if weights in files:
+            return bundle.folder / files[weights]
+    found = ", ".join(f"{a.weights} ({a.form})" for a in bundle.manifest.artefacts)
+    raise DataError(
+        f"{bundle.folder} has {found}; needed fp32 or int8 of a model that runs on a stream: "
+        "start from the checkpoint"
+    )
+
+
+def step_weights(content: bytes, before: int) -> list[list[FloatArray]]:
     """Weights of a TFLite step graph: for each layer in the order of the flow, its constants.
 
     A convolution has kernel (channels, time, frequency, inputs) and bias; a recurrence kernel
     (3 * units, inputs), bias and recurrent matrix (3 * units, units); the row convolution a row
-    (units,) for each step, the present one first, and its bias; the head kernel and bias.
+    (units,) for each step, the present one first, and its bias; a connected layer and the head
+    kernel and bias.
+
+    Args:
+        before: convolutions before the recurrences.
     """
-    from tensorflow.lite.python.schema_py_generated import BuiltinOperator, TensorType
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    graph = next(g for g in model.subgraphs if g.name == b"step")
-
-    def kind(operator: Any) -> int:
-        code = model.operatorCodes[operator.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
-
-    def constants(operator: Any) -> list[FloatArray]:
-        tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
-        filled = [
-            t
-            for t in tensors
-            if t.type in (TensorType.FLOAT32, TensorType.INT8)
-            and model.buffers[t.buffer].data is not None
-        ]
-        return [_floats(t, model.buffers[t.buffer].data) for t in filled]
-
-    convolutions: list[list[FloatArray]] = []
-    recurrences: list[list[FloatArray]] = []
+    step = _Step(content)
+    convolutions = [step.constants(o) for o in step.operators if step.is_a(o, "CONV_2D")]
+    products: dict[int, list[Any]] = {}  # by matrix, in the order of their first use
     row: list[FloatArray] = []
-    for operator in graph.operators:
-        found = constants(operator)
-        if kind(operator) == BuiltinOperator.CONV_2D:
-            convolutions.append(found)
-        elif kind(operator) == BuiltinOperator.FULLY_CONNECTED and len(found) == 2:
-            recurrences.append(found)
-        elif kind(operator) == BuiltinOperator.FULLY_CONNECTED:
-            if recurrences and len(recurrences[-1]) == 2:  # of the unrolled steps only the first
-                recurrences[-1] += found
-        elif kind(operator) in (BuiltinOperator.MUL, BuiltinOperator.ADD):
-            row += found
-    *convolutions, head = convolutions
-    return [*convolutions, *recurrences, row, head]
+    for operator in step.operators:
+        if step.is_a(operator, "FULLY_CONNECTED"):
+            products.setdefault(operator.inputs[1], []).append(operator)
+        elif step.is_a(operator, "MUL", "ADD") and not step.after_a_product(operator):
+            row += step.constants(operator)
+    # Each layer's recurrent matrix is used once a step, its kernel once; the second use is after
+    # the layer's kernel, the first may be before.
+    kernels = [uses[0] for uses in products.values() if len(uses) == 1]
+    recurrent = sorted(
+        (uses for uses in products.values() if len(uses) > 1),
+        key=lambda uses: step.operators.index(uses[1]),
+    )
+    recurrences = [
+        [*step.product(kernel), step.product(uses[0])[0]]
+        for kernel, uses in zip(kernels, recurrent, strict=True)
+    ]
+    return [*convolutions[:before], *recurrences, row, *convolutions[before:]]
+
+
+class _Step:
+    """The operators of a file's signature `step`."""
+
+    def __init__(self, content: bytes) -> None:
+        from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        self._model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+        self._graph = next(g for g in self._model.subgraphs if g.name == b"step")
+        self._numbers = vars(BuiltinOperator)
+        self.operators = list(self._graph.operators)
+        self._users: dict[int, list[Any]] = {}
+        for operator in self.operators:
+            for tensor in operator.inputs:
+                self._users.setdefault(int(tensor), []).append(operator)
+        self._products = {
+            int(o.outputs[0]) for o in self.operators if self.is_a(o, "FULLY_CONNECTED")
+        }
+        for operator in self.operators:  # what comes of a product by its scales and its bias
+            if self.is_a(operator, "MUL", "ADD") and self.after_a_product(operator):
+                self._products.add(int(operator.outputs[0]))
+
+    def is_a(self, operator: Any, *names: str) -> bool:
+        code = self._model.operatorCodes[operator.opcodeIndex]
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        return number in [self._numbers[name] for name in names]
+
+    def constants(self, operator: Any) -> list[FloatArray]:
+        """Those of its inputs that are constant and floats or int8."""
+        from tensorflow.lite.python.schema_py_generated import TensorType
+
+        tensors = [self._graph.tensors[i] for i in operator.inputs if i >= 0]
+        return [
+            _floats(tensor, self._model.buffers[tensor.buffer].data)
+            for tensor in tensors
+            if tensor.type in (TensorType.FLOAT32, TensorType.INT8)
+            and self._model.buffers[tensor.buffer].data is not None
+        ]
+
+    def after_a_product(self, operator: Any) -> bool:
+        """Whether it only scales a product's outputs, or adds their bias."""
+        mine = [int(i) for i in operator.inputs]
+        return bool(self.constants(operator)) and not self._products.isdisjoint(mine)
+
+    def product(self, operator: Any) -> tuple[FloatArray, FloatArray]:
+        """Its matrix and bias, with the scales that follow it."""
+        matrix, *bias = self.constants(operator)
+        result = int(operator.outputs[0])
+        while users := [o for o in self._users.get(result, []) if self.after_a_product(o)]:
+            (constant,) = self.constants(users[0])
+            if self.is_a(users[0], "MUL"):
+                matrix = matrix * constant[:, None]
+            else:
+                bias = [constant]
+            result = int(users[0].outputs[0])
+        return matrix, bias[0] if bias else np.zeros(len(matrix), np.float32)
 
 
 def _floats(tensor: Any, data: Any) -> FloatArray:
@@ -125,7 +184,7 @@ def _floats(tensor: Any, data: Any) -> FloatArray:
 
 
 def _assign(model: AcousticModel, weights: Sequence[Sequence[FloatArray]]) -> None:
-    """The inverse of `ds2edge.convert.step_graph.fold`."""
+    """The inverse of `ds2edge.convert.fold.fold`."""
     layers = iter(weights)
     incoming = 1.0
     for convolution in model.convolutions:
@@ -135,16 +194,27 @@ def _assign(model: AcousticModel, weights: Sequence[Sequence[FloatArray]]) -> No
         incoming = SHRINK
     for recurrence in model.recurrences:
         kernel, bias, recurrent = next(layers)
-        recurrence.kernel.assign(kernel.T * incoming)
-        recurrence.recurrent.assign(recurrent.T)
-        _shift(recurrence.norm, bias)
-        incoming = 1.0
+        term, product = shrinking(recurrence.cell, recurrence.candidate, recurrence.units)
+        _assign_term(recurrence, kernel.T * incoming / term, bias / term)
+        recurrence.recurrent.assign(recurrent.T / product)
+        incoming = SHRINK if clips(recurrence.cell, recurrence.candidate) else 1.0
     *row, bias = next(layers)
-    model.row.kernel.assign(np.stack(row) / SHRINK)
+    model.row.kernel.assign(np.stack(row) * (incoming / SHRINK))
     _shift(model.row_norm, bias / SHRINK)
+    if model.connected:
+        kernel, bias = next(layers)
+        _assign_term(model.connected, kernel[:, 0, 0].T, bias / SHRINK)
     kernel, bias = next(layers)
     model.head.assign(kernel[:, 0, 0].T * SHRINK)
     model.head_bias.assign(bias)
+
+
+def _assign_term(layer: InputTerm, kernel: FloatArray, bias: FloatArray) -> None:
+    layer.kernel.assign(kernel)
+    if layer.normalises_input:
+        layer.bias.assign(bias)
+        bias = np.zeros(len(kernel), np.float32)
+    _shift(layer.norm, bias)
 
 
 def _shift(norm: Any, shift: FloatArray) -> None:

@@ -12,17 +12,25 @@ import pytest
 from conftest import RECORDINGS, SPEECH, tiny_checkpoint
 
 from ds2edge import Bundle, Transcriber, load_bundle
-from ds2edge.acoustic import LiteRT, captured_stderr, run_chunks
-from ds2edge.bundle import CARD, LANGUAGE_MODEL, LEXICON, MODEL, write_bundle
+from ds2edge.acoustic import StepModel, run_chunks
+from ds2edge.backends import load_backend
+from ds2edge.bundle import CARD, LANGUAGE_MODEL, LEXICON, write_bundle
 from ds2edge.cli import main as cli
-from ds2edge.convert.converter import Converted, convert, convert_model
+from ds2edge.convert.artefacts import Converted, Form, convert_model, log_probs_of
+from ds2edge.convert.converter import Told, compare, convert, probe_frames
+from ds2edge.convert.footprint import measure_footprint
 from ds2edge.convert.parity import (
-    FLOAT_LIMIT,
+    LIMITS,
+    Difference,
+    check_error_rates,
     check_gate,
     difference,
-    graph_log_probs,
 )
-from ds2edge.errors import BundleError, ConfigError, DataError
+from ds2edge.errors import BackendError, BundleError, ConfigError, DataError
+from ds2edge.language_model import LanguageModel
+from ds2edge.runtimes.compiled_model import load_compiled_model
+from ds2edge.runtimes.stderr import captured_stderr
+from ds2edge.runtimes.weight_cache import IN_MEMORY
 from ds2edge.text import english_characters
 from ds2edge.training.checkpoint import Checkpoint, assign, save_checkpoint
 from ds2edge.training.data.manifest import Utterance
@@ -30,10 +38,11 @@ from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.evaluation.outputs import open_recogniser
 from ds2edge.training.evaluation.prior import label_prior, subtract_prior
 from ds2edge.training.evaluation.split import read_log
-from ds2edge.training.language_model import LanguageModel
 from ds2edge.training.network.model import AcousticModel, build_model
 
 DATA = Path(__file__).parent / "data"
+SMALL = Form(batches=(1,))  # quick to make
+FLOAT_LIMIT = LIMITS["fp32"].largest
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +53,10 @@ def model(checkpoint: Checkpoint) -> AcousticModel:
 
 
 @pytest.fixture(scope="module")
-def converted(model: AcousticModel) -> Converted:
-    return convert_model(model)
+def converted(model: AcousticModel, checkpoint: Checkpoint) -> Converted:
+    """All formats, for one, three and four streams."""
+    form = Form(("int8", "fp16", "fp32", "int8-static"), batches=(1, 3, 4))
+    return convert_model(model, form, [probe_frames(checkpoint.config.features, 12)])
 
 
 def frames(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -58,39 +69,101 @@ def test_streaming_float_graph_equals_the_whole_utterance_model(
     model: AcousticModel, converted: Converted, count: int
 ) -> None:
     recording = frames(count, seed=count)
-    (found,) = graph_log_probs(converted.float32, converted.grid, [recording])
+    (found,) = log_probs_of(converted, converted.float32, [recording])
     (expected,) = model_log_probs(model, [recording])
     assert found.shape == (-(-count // 3), 29)
     np.testing.assert_allclose(found, expected, atol=FLOAT_LIMIT)
 
 
-def test_outputs_come_as_early_as_the_look_ahead_allows(converted: Converted) -> None:
-    with captured_stderr():
-        backend = LiteRT(converted.float32, converted.grid)
+def test_outputs_come_as_early_as_the_look_ahead_allows(tiny_bundle: Bundle) -> None:
+    backend = load_backend(tiny_bundle).backend
     state = backend.start()
     counts = [len(backend.step(state, frames(12))) for _ in range(3)]
     assert counts == [0, 3, 4]  # 4 outputs a chunk, 5 of look-ahead
 
 
-def test_int8_graph_is_close_and_a_third_of_the_size(
-    model: AcousticModel, converted: Converted
+@pytest.mark.parametrize(
+    ("weights", "mean", "same_best"),
+    [("fp16", 0.01, 0.99), ("int8", 0.1, 0.95), ("int8-static", 0.2, 0.8)],
+)
+def test_smaller_weights_are_close(
+    model: AcousticModel, converted: Converted, weights: str, mean: float, same_best: float
 ) -> None:
     recordings = [frames(200, seed) for seed in range(3)]
-    found = list(graph_log_probs(converted.int8, converted.grid, recordings))
+    content = converted.files[weights]
+    found = list(log_probs_of(converted, content, recordings))
     apart = difference(found, model_log_probs(model, recordings))
-    assert 0 < apart.mean < 0.1
-    assert apart.same_best > 0.9
+    assert 0 < apart.mean < mean
+    assert apart.same_best > same_best
+    assert len(content) < 0.9 * len(converted.float32)
+    np.testing.assert_allclose(np.exp(found[0]).sum(axis=1), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp16", "fp32"])
+def test_streams_side_by_side_answer_as_alone_to_the_last_bit(
+    converted: Converted, weights: str, tmp_path: Path
+) -> None:
+    """Seven streams in batches of four and three, of different lengths, some at their end."""
+    (tmp_path / "m.tflite").write_bytes(converted.files[weights])
+    with captured_stderr():
+        runtime = load_compiled_model(tmp_path / "m.tflite", IN_MEMORY)
+        model = StepModel(runtime, converted.grid)
+    assert model.largest_batch == 4
+    recordings = [frames(20 + 7 * i, seed=i) for i in range(7)]
+    alone = [run_chunks(model, one, 12) for one in recordings]
+    states = [model.start() for _ in recordings]
+    blocks: list[list[np.ndarray]] = [[] for _ in recordings]
+    for begin in range(0, max(map(len, recordings)), 12):
+        going = [i for i, one in enumerate(recordings) if begin < len(one)]
+        pieces = [recordings[i][begin : begin + 12] for i in going]
+        found = model.step_together([states[i] for i in going], pieces)
+        for i, block in zip(going, found, strict=True):
+            blocks[i].append(block)
+    for i, expected in enumerate(alone):
+        got = np.concatenate([*blocks[i], model.flush(states[i])])
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_batches_share_the_weights(converted: Converted, model: AcousticModel) -> None:
+    alone = convert_model(model, Form(("fp32",), batches=(1,)))
+    weights = 4 * sum(int(np.prod(variable.shape)) for variable in model.variables)
+    assert len(converted.float32) - len(alone.float32) < weights  # of two more batches
 
 
 def test_gate_refuses_another_model(converted: Converted) -> None:
     other = tiny_checkpoint(seed=2)
     model = build_model(other.config.model, other.config.features)
     assign(model, other.weights)
-    recordings = [frames(50)]
-    found = list(graph_log_probs(converted.float32, converted.grid, recordings))
-    apart = difference(found, model_log_probs(model, recordings))
-    with pytest.raises(BundleError, match="float step graph"):
-        check_gate(apart, apart)
+    with pytest.raises(BundleError, match=r"fp32 differs .* the conversion is wrong; --force"):
+        compare(model, converted, [frames(50)])
+    assert compare(model, converted, [frames(50)], force=True)["fp32"]["largest"] > 1
+
+
+def test_gate_refuses_what_hears_worse() -> None:
+    worse = {"greedy": {"points": 9, "interval": [8, 10]}}
+    check_error_rates("int8", {**worse, "lm": {"points": 0.9, "interval": [0.5, 1.3]}})
+    check_error_rates("int8", {**worse, "lm": {"points": 1.5, "interval": [-0.2, 3.0]}})
+    check_error_rates("int8", {**worse, "lm": {"points": 1.5, "interval": None}})
+    with pytest.raises(BundleError, match=r"int8 has a word error rate 1\.50 points above"):
+        check_error_rates("int8", {"lm": {"points": 1.5, "interval": [0.2, 3.0]}})
+
+
+def test_gate_refuses_other_likeliest_tokens_and_nan() -> None:
+    fine = {"largest": 0.1, "mean": 0.01, "largest_probability": 0.1, "same_best": 1.0}
+    check_gate("int8", Difference(**fine))
+    with pytest.raises(BundleError, match=r"same likeliest token .* in 90\.00 %"):
+        check_gate("int8", Difference(**{**fine, "same_best": 0.9}))
+    with pytest.raises(BundleError, match="nan"):
+        check_gate("int8", Difference(**{**fine, "mean": float("nan")}))
+
+
+def test_what_an_artefact_costs_is_measured(converted: Converted) -> None:
+    found = measure_footprint(converted.files["int8"], "stream", converted.grid, 100)
+    assert found.megabytes == pytest.approx(len(converted.files["int8"]) / 1e6, abs=1e-3)
+    assert 0 < found.real_time_factor < 1
+    assert found.first_output_seconds > 0
+    with pytest.raises(BackendError, match="measuring the model failed"):
+        measure_footprint(b"no model", "stream", converted.grid, 100)
 
 
 def test_bundle_is_whole_and_transcribes(tiny_bundle: Bundle) -> None:
@@ -98,21 +171,20 @@ def test_bundle_is_whole_and_transcribes(tiny_bundle: Bundle) -> None:
         "LICENSE.txt",
         "MODEL_CARD.md",
         "check.npz",
-        "model.tflite",
+        "int8.tflite",
     }
-    assert tiny_bundle.manifest.parity["float32"]["largest"] <= FLOAT_LIMIT
+    assert tiny_bundle.manifest.parity["fp32"]["largest"] <= FLOAT_LIMIT
     assert Transcriber(tiny_bundle).transcribe(RECORDINGS[0]).duration > 1
 
 
 def test_artefact_of_another_checkpoint_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """Even with a manifest that fits it: the stored answer does not."""
-    other = convert(tiny_checkpoint(seed=2), tmp_path / "other", name="other")
+    other = convert(tiny_checkpoint(seed=2), tmp_path / "other", Told("other"), SMALL)
     members: dict[str, bytes | Path] = {
         name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members
     }
-    mixed = write_bundle(
-        tmp_path / "mixed", tiny_bundle.manifest, {**members, MODEL: other.folder / MODEL}
-    )
+    file = other.folder / "int8.tflite"
+    mixed = write_bundle(tmp_path / "mixed", tiny_bundle.manifest, {**members, "int8.tflite": file})
     with pytest.raises(BundleError, match="does not reproduce"):
         Transcriber(mixed)
 
@@ -145,20 +217,21 @@ def test_whole_conversion_tunes_measures_and_writes_the_card(
     bundle = convert(
         checkpoint,
         tmp_path / "full.ds2",
-        name="full",
+        Told("full", "Trained on nothing.", "CC0-1.0"),
+        Form(("int8", "fp32"), batches=(1,)),
         language_model=language_model,
         dev=spoken[:1],
         test=spoken,
-        notes="Trained on nothing.",
-        licence="CC0-1.0",
     )
     manifest = bundle.manifest
     assert manifest.accuracy["test"]["utterances"] == 2
-    for row in ("model", "float32", "int8"):
+    for row in ("model", "fp32", "int8"):
         assert manifest.parity[row]["language_model"]["wer"] > 0
+    assert manifest.parity["int8"]["real_time_factor"] > 0
     card = (bundle.folder / CARD).read_text()
-    for part in ("Trained on nothing.", "CC0-1.0", "step graph, int8", "2 utterances"):
-        assert part in card
+    parts = ("Trained on nothing.", "CC0-1.0", "2 utterances", "| int8 weights |", "(formats.png)")
+    assert [part for part in parts if part not in card] == []
+    assert (bundle.folder / "formats.png").read_bytes().startswith(b"\x89PNG")
     transcriber = Transcriber(tmp_path / "full.ds2")
     words = transcriber.transcribe(RECORDINGS[0]).words
     assert {word.text for word in words} <= set(bundle.words or ())
@@ -168,7 +241,7 @@ def test_a_prior_is_divided_out_by_the_bias(
     checkpoint: Checkpoint, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     spoken = [Utterance(path, 3.0, "some words", "x", "dev") for path in RECORDINGS[:2]]
-    bundle = convert(checkpoint, tmp_path / "b", name="b", dev=spoken, prior_weight=0.5)
+    bundle = convert(checkpoint, tmp_path / "b", Told("b"), SMALL, dev=spoken, prior_weight=0.5)
     plain, divided = (
         list(open_recogniser(str(one.folder)).log_probs(spoken)) for one in (tiny_bundle, bundle)
     )
@@ -182,7 +255,7 @@ def test_a_prior_is_divided_out_by_the_bias(
 
 def test_a_prior_needs_recordings(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--prior-weight needs --dev"):
-        convert(checkpoint, tmp_path / "b", name="b", prior_weight=0.5)
+        convert(checkpoint, tmp_path / "b", Told("b"), SMALL, prior_weight=0.5)
 
 
 def test_command_logs_its_look_at_the_test_split(
@@ -190,7 +263,12 @@ def test_command_logs_its_look_at_the_test_split(
 ) -> None:
     save_checkpoint(tmp_path / "c.npz", checkpoint)
     test = ["--test", str(SPEECH / "manifest.tsv")]
-    assert cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), *test]) == 0
+    assert (
+        cli(
+            ["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), "--batches", "1", *test]
+        )
+        == 0
+    )
     assert "test split, speech test: looked at once" in capsys.readouterr().out
     (look,) = read_log()
     assert look.command == "convert"
@@ -203,15 +281,19 @@ def test_language_model_of_other_tokens_is_refused(
 ) -> None:
     other = LanguageModel(language_model.folder, {**language_model.description, "tokens": "0" * 64})
     with pytest.raises(DataError, match="another token set"):
-        convert(checkpoint, tmp_path / "b", name="b", language_model=other)
+        convert(checkpoint, tmp_path / "b", Told("b"), SMALL, language_model=other)
 
 
 def test_command_converts_and_reports(
     checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_checkpoint(tmp_path / "c.npz", checkpoint)
-    assert cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b")]) == 0
-    assert "| step graph, int8 |" in capsys.readouterr().out
+    assert (
+        cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), "--batches", "1"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "| int8 weights |" in out
+    assert "| outputs of a step |" not in out
     assert load_bundle(tmp_path / "b").manifest.name == "b"
 
 
@@ -228,7 +310,24 @@ def test_bad_checkpoint_is_one_line_and_exit_code_2(
     assert "c.npz" in error
 
 
-def test_outputs_are_float_whatever_is_quantised(converted: Converted) -> None:
-    assert len(converted.int8) < 0.6 * len(converted.float32)
-    blocks = run_chunks(LiteRT(converted.int8, converted.grid), frames(30), 12)
-    np.testing.assert_allclose(np.exp(blocks).sum(axis=1), 1, rtol=1e-4)
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--formats", "int4"], "formats needs some of int8, fp16, fp32, int8-static"),
+        (["--formats", "int8,int8"], "each once"),
+        (["--batches", "2,4"], "1 among them"),
+        (["--chunk", "many"], "--chunk needs a number of outputs or auto"),
+        (["--chunk", "0"], "chunk outputs needs 1 to 64"),
+    ],
+)
+def test_impossible_forms_are_named(
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    named: str,
+) -> None:
+    save_checkpoint(tmp_path / "c.npz", checkpoint)
+    assert cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), *flags]) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

@@ -24,10 +24,12 @@ from tiny_training import (
 
 from ds2edge import Bundle, Transcriber, cli, load_bundle
 from ds2edge.audio_file import read_audio
-from ds2edge.convert.converter import convert
+from ds2edge.convert.artefacts import Form
+from ds2edge.convert.converter import Told, convert
 from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import ConfigError, TextError
 from ds2edge.features import FeatureExtractor
+from ds2edge.language_model import language_model_of, open_language_model
 from ds2edge.text import english_characters, normalise, with_tokens
 from ds2edge.training import train as train_module
 from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint, save_checkpoint
@@ -35,11 +37,12 @@ from ds2edge.training.config import Corpus, ModelConfig
 from ds2edge.training.data.corpora import unknown_characters
 from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
-from ds2edge.training.language_model import language_model_of, open_language_model
 from ds2edge.training.loop import train
 from ds2edge.training.network.extra_tokens import with_outputs
 from ds2edge.training.network.model import build_model, token_set
 from ds2edge.training.train import prepare
+
+SMALL = Form(batches=(1,))  # quick to make
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -203,7 +206,7 @@ def test_a_bundle_is_fine_tuned_and_goes_on_where_it_stopped(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bundle = convert(load_checkpoint(known), tmp_path / "tiny.ds2", name="tiny")
+    bundle = convert(load_checkpoint(known), tmp_path / "tiny.ds2", Told("tiny"), SMALL)
     data = mine(corpus, tmp_path / "mine", {"be": "bee"})
     command = ["finetune", str(tmp_path / "tiny.ds2"), "--data", str(data / "manifest.tsv")]
     learn = [*command, "--epochs", "3", "--keep", str(corpus / "speech")]
@@ -277,7 +280,8 @@ def test_a_bundle_is_made_like_another_one(
     like = convert(
         checkpoint,
         tmp_path / "like",
-        name="like",
+        Told("like"),
+        SMALL,
         language_model=open_language_model(write_language_model(tmp_path / "lm")),
         search=SearchOptions(beam=17, alpha=0.6),
         delay=0.25,

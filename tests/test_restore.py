@@ -12,8 +12,9 @@ from conftest import RECORDINGS, tiny_checkpoint
 from keras import ops
 
 from ds2edge import Bundle
-from ds2edge.acoustic import load_backend, run_chunks
+from ds2edge.acoustic import run_chunks
 from ds2edge.audio_file import read_audio
+from ds2edge.backends import load_backend
 from ds2edge.cli import main
 from ds2edge.convert.parity import difference
 from ds2edge.convert.restore import restore
@@ -56,7 +57,7 @@ def training_logits(model: AcousticModel, batch: Batch) -> np.ndarray:
 def test_a_restored_model_computes_what_the_bundle_does(
     tiny_bundle: Bundle, frames: Frames
 ) -> None:
-    backend = load_backend(tiny_bundle)
+    backend = load_backend(tiny_bundle).backend
     of_bundle = [run_chunks(backend, one, tiny_bundle.manifest.grid.chunk_frames) for one in frames]
     found = difference(model_log_probs(model_of(restore(tiny_bundle)), frames), of_bundle)
     assert found.mean < 0.02  # the bundle rounds activations, too

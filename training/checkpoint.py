@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from ds2edge.training.config import TrainConfig
 from ds2edge.training.files import partial_file, write_npz
 
 FORMAT = 2  # 1 stands only at the end of an epoch
+NAMED = 3  # variables in a message, at most
 BROKEN = (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -55,7 +59,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        DataError: no such file, not a checkpoint, truncated, or of a newer format.
+        DataError: no such file, not a checkpoint, truncated, of a newer format, or with weights
+            that are no numbers.
     """
     try:
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -76,7 +81,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     def group(prefix: str) -> dict[str, npt.NDArray[Any]]:
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-    return Checkpoint(config, group("weights/"), group("training/"), progress)
+    weights = group("weights/")
+    check_numbers(str(path), {_short(name): value for name, value in weights.items()})
+    return Checkpoint(config, weights, group("training/"), progress)
+
+
+def check_numbers(whose: str, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse weights that no model computes with.
+
+    Args:
+        whose: file that they are from, for the message.
+
+    Raises:
+        DataError: one is NaN or infinite.
+    """
+    for name, value in weights.items():
+        if np.issubdtype(value.dtype, np.floating) and not (finite := np.isfinite(value)).all():
+            raise DataError(
+                f"{whose}: {np.size(finite) - finite.sum()} of the {np.size(finite)} weights of "
+                f"{name} are NaN or infinite; take an earlier checkpoint"
+            )
 
 
 def weights_digest(checkpoint: Checkpoint) -> str:
@@ -106,16 +130,57 @@ def assign(owner: Any, values: dict[str, Any]) -> None:
     kind = "model" if isinstance(owner, keras.Model) else "optimizer"
     # By position: Keras numbers some names anew in every process.
     names = [name for name in sorted(values) if name.startswith(f"{kind}/")]
-    if len(names) != len(owner.variables):
-        raise DataError(
-            f"the checkpoint's {kind} has {len(names)} variables, needed {len(owner.variables)}: "
-            "it is of another architecture"
-        )
-    for variable, name in zip(owner.variables, names, strict=True):
-        if values[name].shape != tuple(variable.shape):
-            raise DataError(
-                f"the checkpoint has {name} of shape {values[name].shape}, "
-                f"needed {tuple(variable.shape)}: it is of another architecture"
-            )
+    found = [(_short(name), values[name].shape) for name in names]
+    needed = [(variable_name(v), tuple(v.shape)) for v in owner.variables]
+    check_fit(f"the checkpoint's {kind}", found, needed)
     for variable, name in zip(owner.variables, names, strict=True):
         variable.assign(values[name])
+
+
+def check_fit(
+    whose: str,
+    found: Sequence[tuple[str, tuple[int, ...]]],
+    needed: Sequence[tuple[str, tuple[int, ...]]],
+    remedy: str = "it is of another architecture",
+) -> None:
+    """Compare variables, by name and shape, with those that a model has, in the same order.
+
+    Args:
+        whose: what they were found in, for the message; and what it says in the end.
+
+    Raises:
+        DataError: one is missing, or is too many, or is of another shape.
+    """
+    names, wanted = Counter(name for name, _ in found), Counter(name for name, _ in needed)
+    problems = []
+    if missing := wanted - names:
+        problems.append(f"lacks {_listed(missing)}")
+    if extra := names - wanted:
+        problems.append(f"has {_listed(extra)}, which the model has not")
+    if problems:
+        raise DataError(f"{whose} {'; it '.join(problems)}: {remedy}")
+    for (name, shape), (_, needs) in zip(found, needed, strict=True):
+        if shape == needs:
+            continue
+        if name in ("head", "head_bias") and shape[:-1] == needs[:-1]:
+            raise DataError(
+                f"{whose} has {shape[-1]} outputs, the token set of its configuration has "
+                f"{needs[-1]}: it is of another token set"
+            )
+        raise DataError(f"{whose} has {name} of shape {shape}, needed {needs}: {remedy}")
+
+
+def _listed(names: Counter[str]) -> str:
+    first, more = list(names)[:NAMED], len(names) - NAMED
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def variable_name(variable: Any) -> str:
+    """`recurrence0/kernel`: without what Keras numbers anew in every process."""
+    return _short(f"//{variable.path}")
+
+
+def _short(name: str) -> str:
+    """The same of a key of `variables`."""
+    path = re.sub(r"_\d+(?=[/_]|$)", "", name.split("/", 2)[2])
+    return path.removeprefix("acoustic_model/")

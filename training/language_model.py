@@ -14,19 +14,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from ds2edge.arguments import CommandParser
-from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, Bundle
+from ds2edge.bundle import LANGUAGE_MODEL, LEXICON
 from ds2edge.errors import ConfigError, DataError, MissingExtraError
+from ds2edge.language_model import DESCRIPTION_FILE, LanguageModel
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.arpa_mixture import mix_arpa
 from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.size_budget import Pruning, prune_to_fit
 
 log = logging.getLogger(__name__)
-
-DESCRIPTION_FILE = "language_model.json"
 
 EPILOG = """examples:
   ds2edge lm books.txt.xz sentences.txt -o lm-en
@@ -67,29 +66,6 @@ class LanguageModelOptions:
     def __post_init__(self) -> None:
         if not 0 < self.weight < 1:
             raise ConfigError(f"--weight needs a number between 0 and 1, got {self.weight}")
-
-
-@dataclass(frozen=True)
-class LanguageModel:
-    """A language model folder: what `convert` puts into a bundle."""
-
-    folder: Path
-    description: dict[str, Any]  # token digest, order, words, sources
-
-    @property
-    def lexicon(self) -> Path:
-        return self.folder / LEXICON
-
-    @property
-    def words(self) -> list[str] | None:
-        """Of the lexicon; None: it is a model of tokens, which has none."""
-        if not self.lexicon.exists():
-            return None
-        return self.lexicon.read_text(encoding="utf-8").split()
-
-    @property
-    def binary(self) -> Path:
-        return self.folder / LANGUAGE_MODEL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,31 +188,6 @@ def build(
         text = json.dumps(description, indent=1) + "\n"
         (out / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
     return LanguageModel(out, description)
-
-
-def open_language_model(folder: Path) -> LanguageModel:
-    """The language model in a folder that `ds2edge lm` wrote.
-
-    Raises:
-        DataError: something is missing.
-    """
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} is no language model of `ds2edge lm`: {error}") from None
-    made = LanguageModel(folder, description)
-    needed = [made.binary] if description.get("of") == "tokens" else [made.lexicon, made.binary]
-    for path in needed:
-        if not path.is_file():
-            raise DataError(f"{folder} has no {path.name}; build it again with `ds2edge lm`")
-    return made
-
-
-def language_model_of(bundle: Bundle) -> LanguageModel | None:
-    """The language model in a bundle, if it has one."""
-    if not bundle.language_model:
-        return None
-    return LanguageModel(bundle.folder, bundle.manifest.language_model)
 
 
 def read_sentences(texts: Sequence[Path], tokens: TokenSet) -> Iterator[str]:

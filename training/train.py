@@ -29,7 +29,6 @@ from ds2edge.training.cluster import (
     meet,
 )
 from ds2edge.training.config import ModelConfig, TrainConfig, load_config
-from ds2edge.training.convertible import obstacle
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.data.manifest import manifest_path
@@ -227,9 +226,17 @@ def run_to_the_end(
 
 def next_step(model: ModelConfig, best: Path) -> str:
     """What its weights are good for."""
-    if why := obstacle(model):
-        return f"{why}; to measure it: ds2edge evaluate MANIFEST --split dev --checkpoint {best}"
-    return f"to use it: ds2edge convert {best} -o BUNDLE"
+    return f"to use it: ds2edge convert {best} -o BUNDLE{live_hint(model)}"
+
+
+def live_hint(model: ModelConfig) -> str:
+    """What to add where somebody may take a model of both directions for one that streams."""
+    if model.direction == "forward":
+        return ""
+    return (
+        "; it answers when it has heard the end: for a live stream, distil it into a forward "
+        "model (ds2edge distill)"
+    )
 
 
 @contextmanager

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ds2edge.acoustic import captured_stderr, log_softmax
+from ds2edge.acoustic import log_softmax
 from ds2edge.audio import FloatArray
 from ds2edge.bundle import MANIFEST, Bundle, load_bundle
 from ds2edge.decoder import LogProbs
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.pipeline import load_pipeline
 from ds2edge.results import Seconds
+from ds2edge.runtimes.stderr import captured_stderr
 from ds2edge.text import TokenSet
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from ds2edge.audio_file import read_audio
 from ds2edge.bundle import load_bundle
 from ds2edge.decoder import Decoder, LogProbs, SearchOptions
 from ds2edge.errors import DataError
+from ds2edge.language_model import open_language_model
 from ds2edge.pipeline import load_decoder, load_letters
 from ds2edge.text import TokenSet
 from ds2edge.training.data.manifest import Utterance
@@ -22,7 +23,6 @@ from ds2edge.training.evaluation.listener import (
     checkpoint_listener,
 )
 from ds2edge.training.evaluation.recognised import LANGUAGE_MODEL, LETTERS, ModelFacts
-from ds2edge.training.language_model import open_language_model
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import keras
 from keras import ops
 
 from ds2edge.features import FeatureSettings
+from ds2edge.plain_values import from_dict
 from ds2edge.text import TOKEN_SETS, TokenSet, with_tokens
 from ds2edge.training.config import ModelConfig
 from ds2edge.training.network.layers import (
@@ -42,6 +44,7 @@ def output_lengths(frames: Tensor, config: ModelConfig) -> Tensor:
     return -(-frames // config.time_stride)
 
 
+@keras.saving.register_keras_serializable(package="ds2edge")
 class AcousticModel(keras.Model):
     """Convolutions, recurrences, row convolution or none, connected layer or none, output layer.
 
@@ -55,7 +58,8 @@ class AcousticModel(keras.Model):
         self, config: ModelConfig, features: FeatureSettings, precision: str = "float32"
     ) -> None:
         super().__init__()
-        self.config, self.feature_size, self.precision = config, features.size, precision
+        self.config, self.features, self.precision = config, features, precision
+        self.feature_size = features.size
         self.both = config.direction == "both"
         self.convolutions = self._convolutions()
         self.recurrences = [
@@ -87,6 +91,25 @@ class AcousticModel(keras.Model):
         self.head_bias = self.add_weight(
             name="head_bias", shape=(self.tokens,), initializer="zeros"
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """What `model.save("FILE.keras")` keeps beside the weights: plain values."""
+        settings = {"model": asdict(self.config), "features": self.features.as_dict()}
+        return {**settings, "precision": self.precision}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AcousticModel:
+        """The inverse of `get_config`, with new weights.
+
+        Raises:
+            ConfigError: an unknown key, or a value of a wrong type.
+        """
+        model = from_dict(ModelConfig, config["model"], "model.")
+        features = FeatureSettings.from_dict(config["features"])
+        return build_model(model, features, config["precision"])
+
+    def get_build_config(self) -> None:
+        """Nothing: `from_config` makes the variables, too."""
 
     def _convolutions(self) -> list[SequenceConvolution]:
         kind = CentredConvolution if self.both else CausalConvolution
