@@ -14,6 +14,7 @@ import pytest
 from ds2edge.cli import main as cli
 from ds2edge.decoder import Decoder, SearchOptions, greedy
 from ds2edge.errors import DataError
+from ds2edge.language_model import LanguageModel, open_language_model
 from ds2edge.text import (
     BLANK_TOKEN,
     english_bigrams,
@@ -22,11 +23,7 @@ from ds2edge.text import (
     with_tokens,
 )
 from ds2edge.training.evaluation.outputs import language_decoder
-from ds2edge.training.language_model import (
-    LanguageModel,
-    open_language_model,
-    read_sentences,
-)
+from ds2edge.training.language_model import read_sentences
 
 TOOLS = Path(__file__).parents[1] / "build" / "tools"
 SENTENCES = ["The cat sat on the mat.", "A cat -- the cat! -- ran.", "", "The dog sat."]

@@ -13,7 +13,7 @@ from test_build_language_model import TOOLS
 
 from ds2edge.cli import main as cli
 from ds2edge.errors import DataError
-from ds2edge.training.language_model import open_language_model
+from ds2edge.language_model import open_language_model
 from ds2edge.training.size_budget import PRUNINGS, prune_to_fit
 
 SIZES = st.lists(st.floats(0.1, 100), min_size=len(PRUNINGS), max_size=len(PRUNINGS))
