@@ -11,6 +11,9 @@ LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-
 SYSTEM_PACKAGES := $(LM_PACKAGES) \
   libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk \
   flite espeak-ng festival festvox-kallpc16k festvox-us-slt-hts
+# What runs where only tflite-runtime is, as on boards for which LiteRT has no wheel.
+TFLITE_TESTS := tests/test_bundle.py $(wildcard tests/test_contract*.py)
+LAVAPIPE := tests/install_lavapipe.sh
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
 SOURCES := pyproject.toml CMakeLists.txt \
@@ -37,6 +40,7 @@ help:
 	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
 	@echo "make test         build, install into $(VENVS)/test with TensorFlow, run all checks and tests"
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
+	@echo "                  and Mesa 25's software Vulkan: $(LAVAPIPE)"
 	@echo "make docs         build the documentation into build/docs"
 	@echo "make faults       plant faults in a copy of the source; each must make a test fail"
 	@echo "make lm-tools     build KenLM's lmplz and build_binary into build/tools, for ds2edge lm"
@@ -61,8 +65,9 @@ test: $(VENVS)/test/.installed
 	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
 	$(VENVS)/test/bin/pytest -n 2 --dist loadfile -m 'not system'
 
-test-system: $(VENVS)/test/.installed system-check lm-tools
+test-system: $(VENVS)/test/.installed $(VENVS)/tflite/.installed system-check lm-tools
 	$(VENVS)/test/bin/pytest -m system
+	$(VENVS)/tflite/bin/pytest -m 'not system' $(TFLITE_TESTS)
 
 docs: $(VENVS)/docs/.installed
 	$(VENVS)/docs/bin/sphinx-build -q -W --keep-going -n docs build/docs
@@ -86,6 +91,12 @@ $(VENVS)/test/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	@echo "Installing ds2edge with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
 	@test -x $(VENVS)/test/bin/pip || $(PYTHON) -m venv $(VENVS)/test
 	@$(VENVS)/test/bin/python $(PIP_INSTALL) '.[train,dev]'
+	@touch $@
+
+$(VENVS)/tflite/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@test -x $(VENVS)/tflite/bin/pip || $(PYTHON) -m venv $(VENVS)/tflite
+	@$(VENVS)/tflite/bin/python $(PIP_INSTALL) '.[tflite,native-tests]' 'jiwer>=4'
+	@$(VENVS)/tflite/bin/pip uninstall --quiet --yes --disable-pip-version-check ai-edge-litert
 	@touch $@
 
 $(VENVS)/docs/.installed: $(SOURCES) $(SOURCE_LIST) | check
@@ -112,6 +123,8 @@ lm-check:
 
 system-check:
 	$(call need_packages,$(SYSTEM_PACKAGES))
+	@! command -v dpkg-query >/dev/null || $(LAVAPIPE) --check || \
+	  { echo "make: missing Mesa 25's software Vulkan; install with: sudo $(LAVAPIPE)" >&2; exit 1; }
 
 system-packages: # for .ci/run
 	@echo $(SYSTEM_PACKAGES)

@@ -14,7 +14,6 @@ from keras import ops
 
 from ds2edge.audio_file import read_audio
 from ds2edge.bundle import (
-    ARCHIVE,
     CARD,
     CHECK,
     LANGUAGE_MODEL,
@@ -24,10 +23,9 @@ from ds2edge.bundle import (
     Bundle,
     Manifest,
     Weights,
-    check_replaceable,
     load_bundle,
 )
-from ds2edge.bundle_tools import save_bundle
+from ds2edge.bundle_tools import check_output, save_bundle
 from ds2edge.convert.artefacts import Converted, Form, convert_model, log_probs_of
 from ds2edge.convert.card import FORMATS_PLOT, formats_plot, model_card
 from ds2edge.convert.footprint import measure_footprint
@@ -93,8 +91,7 @@ def convert(
         DataError: the checkpoint or the language model does not fit.
         BundleError: the converted model is not the same model, or `out` holds something else.
     """
-    if out.suffix != ARCHIVE:
-        check_replaceable(out)  # now: what follows may take hours
+    check_output(out)  # now: what follows may take hours
     form = form or Form()
     config = checkpoint.config
     tokens = token_set(config.model)

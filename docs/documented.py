@@ -34,6 +34,8 @@ MODULES = [
     "ds2edge.audio_file",
     "ds2edge.features",
     "ds2edge.acoustic",
+    "ds2edge.backends",
+    "ds2edge.runtimes.runtime",
     "ds2edge.decoder",
     "ds2edge.pipeline",
     "ds2edge.endpoint",

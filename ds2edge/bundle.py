@@ -59,7 +59,7 @@ class StepGrid:
         return self.chunk_frames // self.time_stride
 
 
-Weights: TypeAlias = Literal["int8", "int8-static", "fp16", "fp32"]
+Weights: TypeAlias = Literal["int8", "int8-static", "fp16", "fp32"]  # of an artefact
 
 # What each runtime can run, the best first; the only place that says so.
 RUNS: dict[str, tuple[Weights, ...]] = {

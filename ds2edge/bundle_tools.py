@@ -21,6 +21,7 @@ from ds2edge.bundle import (
     MANIFEST,
     Bundle,
     Manifest,
+    check_replaceable,
     pack_bundle,
     write_bundle,
 )
@@ -127,13 +128,15 @@ def read_lexicon(path: Path) -> list[str]:
     return list(words)
 
 
-def check_replaceable_file(path: Path) -> None:
-    """Refuse to put a .ds2 file in the place of anything else.
+def check_output(path: Path) -> None:
+    """Refuse to put a bundle, a folder or a .ds2 file, in the place of anything else.
 
     Raises:
         BundleError: there is something else.
     """
-    if not path.exists():
+    if path.suffix != ARCHIVE:
+        check_replaceable(path)
+    if path.suffix != ARCHIVE or not path.exists():
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -147,7 +150,7 @@ def save_bundle(out: Path, manifest: Manifest, members: Mapping[str, bytes | Pat
     if out.suffix != ARCHIVE:
         write_bundle(out, manifest, members)
         return
-    check_replaceable_file(out)
+    check_output(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as temporary:
         new = write_bundle(Path(temporary) / "new", manifest, members)

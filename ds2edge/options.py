@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from ds2edge.errors import ConfigError
 
-RuntimeName: TypeAlias = Literal["auto", "litert", "litert-interpreter", "tflite-runtime"]
-Device: TypeAlias = Literal["auto", "cpu", "gpu"]
-Precision: TypeAlias = Literal["auto", "int8", "fp16", "fp32"]
-Library: TypeAlias = str | os.PathLike[str]
+RuntimeName: TypeAlias = Literal["auto", "litert", "litert-interpreter", "tflite-runtime"]  # on CPU
+Device: TypeAlias = Literal["auto", "cpu", "gpu"]  # where it runs
+Precision: TypeAlias = Literal["auto", "int8", "fp16", "fp32"]  # of its weights, or on a GPU
+Library: TypeAlias = str | os.PathLike[str]  # path of a shared library, or its name
 
 
 def _option(default: Any, help: str) -> Any:

@@ -72,8 +72,8 @@ FAULTS_AROUND = (
     ),
     Fault(
         "captured standard error swallowed",
-        "ds2edge/acoustic.py",
-        "            os.write(stderr, line)\n",
+        "ds2edge/runtimes/stderr.py",
+        "            os.write(descriptor, line)\n",
         "            pass\n",
         ("tests/test_import.py", "-k", "foreign"),
     ),

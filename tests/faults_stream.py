@@ -170,8 +170,8 @@ STREAM_FAULTS = (
     Fault(
         "pickled with the model",
         "ds2edge/transcriber.py",
-        "        return Transcriber, (self._reference,)\n",
-        "        return Transcriber, (self.bundle,)\n",
+        "partial(Transcriber, self._reference, ",
+        "partial(Transcriber, self.bundle, ",
         (THREADS, "-k", "pickles"),
     ),
     Fault(

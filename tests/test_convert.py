@@ -297,6 +297,18 @@ def test_command_converts_and_reports(
     assert load_bundle(tmp_path / "b").manifest.name == "b"
 
 
+@pytest.mark.parametrize("name", ["recordings", "recordings/a.ds2"])
+def test_what_is_no_bundle_is_not_replaced(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    save_checkpoint(tmp_path / "c.npz", checkpoint)
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "a.ds2").write_bytes(b"dear")
+    assert cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / name)]) == 2
+    assert "is no bundle and would be lost" in capsys.readouterr().err
+    assert (tmp_path / "recordings" / "a.ds2").read_bytes() == b"dear"
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
 def test_bad_checkpoint_is_one_line_and_exit_code_2(
     tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ds2edge.errors import BackendError
 
 FloatArray = npt.NDArray[np.float32]
-Tensors: TypeAlias = dict[str, FloatArray]
+Tensors: TypeAlias = dict[str, FloatArray]  # by name
 
 
 class Runtime(Protocol):

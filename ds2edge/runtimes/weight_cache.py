@@ -58,7 +58,8 @@ def _find(folder: Path, stem: str) -> Path | None:
     for path in folder.glob(f"{stem}-*.xnnpack"):
         with suppress(OSError):
             if path.stat().st_size and _name(stem, path.read_bytes()) == path.name:
-                path.touch()  # used now
+                with suppress(OSError):  # it may be someone else's
+                    path.touch()  # used now
                 return path
             path.unlink()  # damaged
     return None
