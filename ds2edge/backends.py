@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ds2edge.acoustic import Backend, StepModel, run_chunks
-from ds2edge.bundle import RUNS, Artefact, Bundle, StepGrid
+from ds2edge.bundle import RUNNABLE, Artefact, Bundle, StepGrid
 from ds2edge.errors import BackendError, BundleError
 from ds2edge.options import BackendOptions
 from ds2edge.runtimes.compiled_model import load_compiled_model
@@ -84,7 +84,7 @@ def load_backend(bundle: Bundle, options: BackendOptions | None = None) -> Loade
         if options.strict:
             raise BackendError(why) from None
         log.warning("%s; the CPU is used", why)
-        if options.precision == "fp16" and not bundle.artefact("litert", "fp16"):
+        if options.precision == "fp16" and not bundle.artefact("cpu", "fp16"):
             options = replace(options, precision="auto")  # a GPU computes in it with any weights
         return replace(_on_cpu(bundle, options), refused=str(error))
 
@@ -128,8 +128,7 @@ def _on_cpu(bundle: Bundle, options: BackendOptions) -> Loaded:
 
 
 def _load(bundle: Bundle, name: str, precision: str) -> Loaded:
-    kind = "tflite-runtime" if name == "tflite-runtime" else "litert"
-    artefact = needed_artefact(bundle, kind, precision)
+    artefact = needed_artefact(bundle, "cpu", precision)
     path = bundle.path(artefact)
     if name == "tflite-runtime":
         return checked(bundle, artefact, load_tflite_runtime(path))
@@ -161,8 +160,8 @@ def _on_gpus(precision: str) -> str:
 
 def _with_delegate(bundle: Bundle, library: Path, precision: str) -> Loaded:
     """The library that the user names, in tflite-runtime."""
-    artefact = needed_artefact(bundle, "tflite-runtime", precision)
-    is_exact = precision == "fp32" or artefact.weights not in RUNS["gpu"]
+    artefact = needed_artefact(bundle, "delegate", precision)
+    is_exact = precision == "fp32" or artefact.weights not in RUNNABLE["gpu"]
     with captured_stderr():
         runtime = load_tflite_runtime(bundle.path(artefact), library)
         loaded = checked(bundle, artefact, runtime, None if is_exact else FLOAT16_TOLERANCE)
@@ -180,17 +179,17 @@ def _milliseconds(bundle: Bundle, backend: Backend) -> float:
     return min(took)
 
 
-def needed_artefact(bundle: Bundle, runtime: str, precision: str) -> Artefact:
+def needed_artefact(bundle: Bundle, device: str, precision: str) -> Artefact:
     """As `Bundle.artefact`.
 
     Raises:
         BackendError: there is none.
     """
-    if artefact := bundle.artefact(runtime, precision):
+    if artefact := bundle.artefact(device, precision):
         return artefact
     found = ", ".join(artefact.weights for artefact in bundle.manifest.artefacts)
     wanted = "" if precision == "auto" else f" of precision {precision}"
-    runs = "a GPU" if runtime == "gpu" else runtime
+    runs = {"cpu": "the CPU", "gpu": "a GPU", "delegate": "a delegate"}[device]
     raise BackendError(
         f"bundle {bundle.manifest.name!r} has no model{wanted} that {runs} can run, only "
         f"{found}; convert the checkpoint with other --formats"

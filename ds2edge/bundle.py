@@ -61,11 +61,11 @@ class StepGrid:
 
 Weights: TypeAlias = Literal["int8", "int8-static", "fp16", "fp32"]  # of an artefact
 
-# What each runtime can run, the best first; the only place that says so.
-RUNS: dict[str, tuple[Weights, ...]] = {
-    "litert": ("int8", "int8-static", "fp32", "fp16"),
-    "tflite-runtime": ("fp32", "fp16", "int8", "int8-static"),  # int8 is the slowest there, on x86
+# Where each kind can run, the best first; the only place that says so.
+RUNNABLE: dict[str, tuple[Weights, ...]] = {
+    "cpu": ("int8", "int8-static", "fp32", "fp16"),
     "gpu": ("fp16", "fp32"),
+    "delegate": ("fp32", "fp16", "int8", "int8-static"),
 }
 
 
@@ -132,14 +132,14 @@ class Bundle:
             path.write_bytes(data)
             return load_bundle(path)
 
-    def artefact(self, runtime: str, precision: str = "auto") -> Artefact | None:
-        """The best one that a runtime of `RUNS` can run.
+    def artefact(self, device: str, precision: str = "auto") -> Artefact | None:
+        """The best one for a device of `RUNNABLE`.
 
         Args:
             precision: int8, fp16 or fp32: nothing else; auto: any.
         """
         by_weights = {artefact.weights: artefact for artefact in self.manifest.artefacts}
-        fitting = [w for w in RUNS[runtime] if precision in ("auto", w.split("-")[0])]
+        fitting = [w for w in RUNNABLE[device] if precision in ("auto", w.split("-")[0])]
         return next((by_weights[w] for w in fitting if w in by_weights), None)
 
     def path(self, artefact: Artefact) -> Path:

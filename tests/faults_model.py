@@ -16,8 +16,8 @@ MODEL_FAULTS = (
     Fault(
         "look-ahead off by one",
         "ds2edge/acoustic.py",
-        "        begin = max(0, grid.look_ahead - state.steps)\n",
-        "        begin = max(0, grid.look_ahead - 1 - state.steps)\n",
+        "        begin = max(0, self._grid.look_ahead - state.steps)\n",
+        "        begin = max(0, self._grid.look_ahead - 1 - state.steps)\n",
         (CONVERT, "-k", "streaming_float"),
     ),
     Fault(
@@ -29,9 +29,9 @@ MODEL_FAULTS = (
     ),
     Fault(
         "batch norm not folded",
-        "convert/step_graph.py",
-        "        kernel = _numpy(layer.kernel) * scale / incoming\n",
-        "        kernel = _numpy(layer.kernel) / incoming\n",
+        "convert/fold.py",
+        "    return kernel * scale / incoming, shift\n",
+        "    return kernel / incoming, shift\n",
         (CONVERT, "-k", "streaming_float"),
     ),
     Fault(
@@ -78,18 +78,19 @@ MODEL_FAULTS = (
     ),
     Fault(
         "int8 artefact of another checkpoint",
-        "convert/converter.py",
-        "    return Converted(graph.grid, *contents)\n",
-        "    other = build_step_graph(build_model(model.config, FeatureSettings(\n"
-        "        bins=model.feature_size)), chunk_outputs)\n"
-        "    with tempfile.TemporaryDirectory() as folder:\n"
-        "        return Converted(graph.grid, contents[0], to_tflite(other, folder, True))\n",
-        (CONVERT, "-k", "int8_graph or whole"),
+        "convert/artefacts.py",
+        "    files = _files(float32, form)\n",
+        "    from ds2edge.features import FeatureSettings\n"
+        "    from ds2edge.training.network.model import build_model\n"
+        "    other = build_model(model.config, FeatureSettings(bins=model.feature_size))\n"
+        "    graph = build_step_graph(other, form.chunk_outputs)\n"
+        "    files = _files(to_tflite(graph, form.batches), form)\n",
+        (CONVERT, "-k", "smaller_weights"),
     ),
     Fault(
         "stored answer not compared",
-        "ds2edge/acoustic.py",
-        "    if not difference <= tolerance:\n",
+        "ds2edge/backends.py",
+        "    if not difference <= allowed:\n",
         "    if False:\n",
         (CONVERT, "-k", "artefact"),
     ),

@@ -5,8 +5,8 @@
 The tests of each fault pass without it, so what fails is the fault. Faults in the native code are
 compiled, KenLM once for all of them. The faults themselves are in faults_model.py,
 faults_stream.py, faults_around.py, faults_networks.py, faults_training.py,
-faults_learning.py, faults_speed.py, faults_scale.py, faults_data.py, faults_bundles.py
-and faults_gpu.py.
+faults_learning.py, faults_speed.py, faults_scale.py, faults_data.py,
+faults_conversion.py, faults_bundles.py and faults_gpu.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from fault import Fault
 from faults_around import FAULTS_AROUND
 from faults_bundles import BUNDLE_FAULTS
+from faults_conversion import CONVERSION_FAULTS
 from faults_data import DATA_FAULTS
 from faults_gpu import GPU_FAULTS
 from faults_learning import LEARNING_FAULTS
@@ -44,6 +45,7 @@ FAULTS = (
     *SPEED_FAULTS,
     *SCALE_FAULTS,
     *DATA_FAULTS,
+    *CONVERSION_FAULTS,
     *BUNDLE_FAULTS,
     *GPU_FAULTS,
 )

@@ -179,11 +179,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _verify_artefact(bundle: Bundle, artefact: Artefact) -> bool:
     """Run one in each runtime here that can. Returns: whether there is one."""
     alone = replace(bundle, manifest=replace(bundle.manifest, artefacts=(artefact,)))
-    names = [
-        name
-        for name, module in MODULES.items()
-        if find_spec(module) and alone.artefact(name.removesuffix("-interpreter"))
-    ]
+    names = [name for name, module in MODULES.items() if find_spec(module)]
     for name in names:
         options: dict[str, Any] = {"backend": name, "device": "cpu"}
         try:
