@@ -5,6 +5,7 @@ PYTHON ?= python3
 DEMO ?= tests/data/speech/2428-83705-0017.mp3
 
 VENVS := .venv
+WHEEL := build/wheel
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 NEEDED_PACKAGES := python3-dev python3-venv g++ make
 LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
@@ -31,6 +32,15 @@ define need_packages
 	  dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q ' installed' \
 	    || missing="$$missing $$name"; done; \
 	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
+endef
+
+# $(call install,VENV,EXTRAS,PACKAGES): a wheel of the same version is not installed again by itself.
+define install
+	@test -x $(VENVS)/$(1)/bin/pip || $(PYTHON) -m venv $(VENVS)/$(1)
+	@wheel=$$(ls $(WHEEL)/*.whl) && cd $(VENVS)/$(1) && \
+	  bin/python $(PIP_INSTALL) --force-reinstall --no-deps "$(CURDIR)/$$wheel" && \
+	  bin/python $(PIP_INSTALL) "$(CURDIR)/$$wheel$(2)" $(3)
+	@touch $(VENVS)/$(1)/.installed
 endef
 
 .DEFAULT_GOAL := help
@@ -81,28 +91,27 @@ lm-tools: | check lm-check $(TOOLS)/.installed
 	$(call compile,tools,lmplz build_binary)
 	@echo "build/tools has lmplz and build_binary"
 
-$(VENVS)/demo/.installed: $(SOURCES) $(SOURCE_LIST) | check
-	@echo "Building ds2edge and installing it into $(VENVS)/demo: some minutes the first time ..."
-	@test -x $(VENVS)/demo/bin/pip || $(PYTHON) -m venv $(VENVS)/demo
-	@$(VENVS)/demo/bin/python $(PIP_INSTALL) .
+# Built once, for all environments but those of the sanitizers.
+$(WHEEL)/.built: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Building ds2edge: some minutes the first time ..."
+	@rm -rf $(WHEEL)
+	@test -x $(VENVS)/wheel/bin/pip || $(PYTHON) -m venv $(VENVS)/wheel
+	@$(VENVS)/wheel/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(WHEEL) .
 	@touch $@
 
-$(VENVS)/test/.installed: $(SOURCES) $(SOURCE_LIST) | check
-	@echo "Installing ds2edge with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
-	@test -x $(VENVS)/test/bin/pip || $(PYTHON) -m venv $(VENVS)/test
-	@$(VENVS)/test/bin/python $(PIP_INSTALL) '.[train,dev]'
-	@touch $@
+$(VENVS)/demo/.installed: $(WHEEL)/.built
+	$(call install,demo)
 
-$(VENVS)/tflite/.installed: $(SOURCES) $(SOURCE_LIST) | check
-	@test -x $(VENVS)/tflite/bin/pip || $(PYTHON) -m venv $(VENVS)/tflite
-	@$(VENVS)/tflite/bin/python $(PIP_INSTALL) '.[tflite,native-tests]' 'jiwer>=4'
-	@$(VENVS)/tflite/bin/pip uninstall --quiet --yes --disable-pip-version-check ai-edge-litert
-	@touch $@
+$(VENVS)/test/.installed: $(WHEEL)/.built
+	@echo "Installing it with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
+	$(call install,test,[train,dev])
 
-$(VENVS)/docs/.installed: $(SOURCES) $(SOURCE_LIST) | check
-	@test -x $(VENVS)/docs/bin/pip || $(PYTHON) -m venv $(VENVS)/docs
-	@$(VENVS)/docs/bin/python $(PIP_INSTALL) '.[docs]'
-	@touch $@
+$(VENVS)/tflite/.installed: $(WHEEL)/.built
+	$(call install,tflite,[tflite,native-tests],'jiwer>=4')
+	@$(VENVS)/tflite/bin/python -m pip uninstall --quiet --yes ai-edge-litert
+
+$(VENVS)/docs/.installed: $(WHEEL)/.built
+	$(call install,docs,[docs])
 
 # All that is missing, in one line.
 check:
