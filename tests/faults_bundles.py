@@ -112,7 +112,7 @@ BUNDLE_FAULTS = (
     Fault(
         "any file is replaced",
         TOOLS,
-        "    check_replaceable_file(out)\n",
+        "    check_output(out)\n",
         "",
         (BUNDLES, "-k", "no_bundle_is_not_replaced"),
     ),

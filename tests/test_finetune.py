@@ -192,7 +192,10 @@ def test_a_new_token_is_learned_and_goes_all_the_way(
     best.weights[bias][29] += 8.0
     save_checkpoint(tmp_path / "longer.npz", best)
     bundle = tmp_path / "bundle.ds2"
-    assert cli.main(["convert", str(tmp_path / "longer.npz"), "-o", str(bundle)]) == 0
+    assert (
+        cli.main(["convert", str(tmp_path / "longer.npz"), "-o", str(bundle), "--batches", "1"])
+        == 0
+    )
     assert load_bundle(bundle).manifest.tokens.tokens[29:] == ("é", "7")
     assert "é" in Transcriber(bundle).transcribe(corpus / "speech" / "0.wav").text
     assert cli.main(["restore", str(bundle), "-o", str(tmp_path / "again.npz")]) == 0
@@ -288,7 +291,8 @@ def test_a_bundle_is_made_like_another_one(
         confidence={"letters": confidence},
     )
     save_checkpoint(tmp_path / "best.npz", checkpoint)
-    command = ["convert", str(tmp_path / "best.npz"), "--like", str(tmp_path / "like")]
+    command = ["convert", str(tmp_path / "best.npz"), "--batches", "1"]
+    command += ["--like", str(tmp_path / "like")]
     assert cli.main([*command, "-o", str(tmp_path / "out")]) == 0
     made = load_bundle(tmp_path / "out").manifest
     assert (made.decoder, made.delay) == (like.manifest.decoder, 0.25)
@@ -300,7 +304,7 @@ def test_a_bundle_is_made_like_another_one(
     assert (changed.decoder, changed.delay) == (replace(like.manifest.decoder, beam=5), 0.0)
     assert language_model_of(tiny_bundle) is None
     save_checkpoint(tmp_path / "more.npz", with_outputs(checkpoint, ["é"]))
-    more = ["convert", str(tmp_path / "more.npz"), "--like", str(tmp_path / "like")]
+    more = ["convert", str(tmp_path / "more.npz"), *command[2:]]
     capfd.readouterr()
     assert cli.main([*more, "-o", str(tmp_path / "c")]) == 2
     assert "was built for another token set" in capfd.readouterr().err

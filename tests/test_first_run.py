@@ -69,7 +69,7 @@ def test_a_first_run_learns_converts_and_transcribes(newcomer: dict[str, str]) -
         f"trained; to use it: ds2edge convert {best} -o BUNDLE"
     )
 
-    assert "| step graph, int8 |" in run(convert, newcomer)
+    assert "| int8 weights |" in run(convert, newcomer)
 
     said = dict(line.split(": ", 1) for line in run(transcribe, newcomer).splitlines())
     wanted = {f"tests/data/first-run/{u.path.name}": u.text for u in read_manifest(MANIFEST)}

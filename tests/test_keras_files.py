@@ -255,7 +255,7 @@ def test_files_that_are_not_whole_are_refused(folder: Path, name: str) -> None:
         path.write_bytes(damaged)
         assert "not a whole" in refusal(path)
     path.unlink()
-    assert "no model" in refusal(path)
+    assert "no checkpoint" in refusal(path)
 
 
 def test_a_keras_file_without_weights_is_refused(folder: Path) -> None:

@@ -55,7 +55,7 @@ def open_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
         ConfigError: the configuration is missing, wrong, or given to a file that has its own.
     """
     if not path.is_file():
-        raise DataError(f"no model {path}")
+        raise DataError(f"no checkpoint {path}")
     if path.suffix == ".h5":
         return load_model_file(path, load_config(config or _beside(path)))
     if config:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ds2edge.errors import BackendError
-from ds2edge.runtimes.litert import litert_module, litert_name
+from ds2edge.runtimes.litert import litert_module, litert_name, version_of
 from ds2edge.runtimes.runtime import Tensors, check_shapes
 from ds2edge.runtimes.tflite_file import check_tflite_file
 
@@ -112,7 +111,7 @@ def load_tflite_runtime(model: Path, delegate: Path | None = None) -> Interprete
             f"tflite-runtime needs NumPy 1, got {np.__version__}: pip install 'numpy<2'"
         )
     check_tflite_file(model)
-    name = f"tflite-runtime {version('tflite-runtime')}"
+    name = f"tflite-runtime {version_of('tflite-runtime')}"
     if delegate is None:
         return _load(tflite.Interpreter, model, f"{name}, CPU")
     try:

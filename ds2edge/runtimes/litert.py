@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from typing import Any
 
 from ds2edge.errors import BackendError
@@ -30,4 +29,11 @@ def litert_name() -> str:
         BackendError: it is not installed.
     """
     litert_module("interpreter")
-    return f"LiteRT {version('ai-edge-litert')}"
+    return f"LiteRT {version_of('ai-edge-litert')}"
+
+
+def version_of(package: str) -> str:
+    """Of an installed one."""
+    from importlib.metadata import version  # late: it is slow to import
+
+    return version(package)
