@@ -34,6 +34,7 @@ define need_packages
 	  test -z "$$missing" || { echo "make: missing$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; }
 endef
 
+COMMA := ,
 # $(call install,VENV,EXTRAS,PACKAGES): a wheel of the same version is not installed again by itself.
 define install
 	@test -x $(VENVS)/$(1)/bin/pip || $(PYTHON) -m venv $(VENVS)/$(1)
@@ -104,10 +105,10 @@ $(VENVS)/demo/.installed: $(WHEEL)/.built
 
 $(VENVS)/test/.installed: $(WHEEL)/.built
 	@echo "Installing it with TensorFlow into $(VENVS)/test; TensorFlow is large: the first time some 700 MB are downloaded ..."
-	$(call install,test,[train,dev])
+	$(call install,test,[train$(COMMA)dev])
 
 $(VENVS)/tflite/.installed: $(WHEEL)/.built
-	$(call install,tflite,[tflite,native-tests],'jiwer>=4')
+	$(call install,tflite,[tflite$(COMMA)native-tests],'jiwer>=4')
 	@$(VENVS)/tflite/bin/python -m pip uninstall --quiet --yes ai-edge-litert
 
 $(VENVS)/docs/.installed: $(WHEEL)/.built
