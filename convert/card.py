@@ -77,7 +77,7 @@ def formats_plot(manifest: Manifest) -> bytes:
             axes.set_xlim(0, 1.3 * max(values) or 1.0)
             axes.set_title(title, fontsize=9)
             axes.set_xticks([])
-            axes.invert_yaxis()
+        axes.invert_yaxis()  # of all, which share it: the first row on top
         file = io.BytesIO()
         figure.savefig(file, dpi=120, metadata={"Software": None})
     return file.getvalue()
