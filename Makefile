@@ -78,7 +78,7 @@ test: $(VENVS)/test/.installed
 
 test-system: $(VENVS)/test/.installed $(VENVS)/tflite/.installed system-check lm-tools
 	$(VENVS)/test/bin/pytest -m system
-	$(VENVS)/tflite/bin/pytest -m 'not system' $(TFLITE_TESTS)
+	$(VENVS)/tflite/bin/pytest -n 2 --dist loadfile -m 'not system' $(TFLITE_TESTS)
 
 docs: $(VENVS)/docs/.installed
 	$(VENVS)/docs/bin/sphinx-build -q -W --keep-going -n docs build/docs
@@ -108,7 +108,7 @@ $(VENVS)/test/.installed: $(WHEEL)/.built
 	$(call install,test,[train$(COMMA)dev])
 
 $(VENVS)/tflite/.installed: $(WHEEL)/.built
-	$(call install,tflite,[tflite$(COMMA)native-tests],'jiwer>=4')
+	$(call install,tflite,[tflite$(COMMA)native-tests],'jiwer>=4' 'pytest-xdist>=3.6')
 	@$(VENVS)/tflite/bin/python -m pip uninstall --quiet --yes ai-edge-litert
 
 $(VENVS)/docs/.installed: $(WHEEL)/.built
