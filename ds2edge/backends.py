@@ -16,12 +16,8 @@ from ds2edge.acoustic import Backend, StepModel, run_chunks
 from ds2edge.bundle import RUNNABLE, Artefact, Bundle, StepGrid
 from ds2edge.errors import BackendError, BundleError
 from ds2edge.options import BackendOptions
-from ds2edge.runtimes.compiled_model import load_compiled_model
-from ds2edge.runtimes.interpreter import load_litert, load_tflite_runtime
-from ds2edge.runtimes.litert import litert_name
 from ds2edge.runtimes.runtime import Runtime
 from ds2edge.runtimes.stderr import captured_stderr
-from ds2edge.runtimes.weight_cache import weight_cache
 from ds2edge.whole import WholeRecording
 
 log = logging.getLogger(__name__)
@@ -130,8 +126,15 @@ def _on_cpu(bundle: Bundle, options: BackendOptions) -> Loaded:
 def _load(bundle: Bundle, name: str, precision: str) -> Loaded:
     artefact = needed_artefact(bundle, "cpu", precision)
     path = bundle.path(artefact)
+    # Late: what is not used need not be imported.
+    from ds2edge.runtimes.interpreter import load_litert, load_tflite_runtime
+
     if name == "tflite-runtime":
         return checked(bundle, artefact, load_tflite_runtime(path))
+    from ds2edge.runtimes.compiled_model import load_compiled_model
+    from ds2edge.runtimes.litert import litert_name
+    from ds2edge.runtimes.weight_cache import weight_cache
+
     with captured_stderr():  # LiteRT speaks when it loads a model and when it first runs it
         if name == "litert-interpreter":
             return checked(bundle, artefact, load_litert(path))
@@ -160,6 +163,8 @@ def _on_gpus(precision: str) -> str:
 
 def _with_delegate(bundle: Bundle, library: Path, precision: str) -> Loaded:
     """The library that the user names, in tflite-runtime."""
+    from ds2edge.runtimes.interpreter import load_tflite_runtime  # late: few name one
+
     artefact = needed_artefact(bundle, "delegate", precision)
     is_exact = precision == "fp32" or artefact.weights not in RUNNABLE["gpu"]
     with captured_stderr():

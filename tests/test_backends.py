@@ -54,7 +54,7 @@ def test_the_next_backend_is_tried_where_the_first_fails(
     def fails(*_: object) -> None:
         raise BackendError("no luck")
 
-    monkeypatch.setattr("ds2edge.backends.load_compiled_model", fails)
+    monkeypatch.setattr("ds2edge.runtimes.compiled_model.load_compiled_model", fails)
     assert "Interpreter" in load_backend(tiny_bundle).backend.description
     with pytest.raises(BackendError, match="no luck"):
         load_backend(tiny_bundle, BackendOptions(backend="litert"))

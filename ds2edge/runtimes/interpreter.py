@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ds2edge.errors import BackendError
-from ds2edge.runtimes.litert import litert_module, litert_name, version_of
+from ds2edge.runtimes.litert import litert_module, litert_name
 from ds2edge.runtimes.runtime import Tensors, check_shapes
 from ds2edge.runtimes.tflite_file import check_tflite_file
 
@@ -101,6 +101,7 @@ def load_tflite_runtime(model: Path, delegate: Path | None = None) -> Interprete
     """
     library = _delegate_library(delegate) if delegate else ""
     try:
+        import tflite_runtime
         from tflite_runtime import interpreter as tflite
     except ImportError as error:
         raise BackendError(
@@ -111,7 +112,7 @@ def load_tflite_runtime(model: Path, delegate: Path | None = None) -> Interprete
             f"tflite-runtime needs NumPy 1, got {np.__version__}: pip install 'numpy<2'"
         )
     check_tflite_file(model)
-    name = f"tflite-runtime {version_of('tflite-runtime')}"
+    name = f"tflite-runtime {tflite_runtime.__version__}"
     if delegate is None:
         return _load(tflite.Interpreter, model, f"{name}, CPU")
     try:

@@ -29,11 +29,4 @@ def litert_name() -> str:
         BackendError: it is not installed.
     """
     litert_module("interpreter")
-    return f"LiteRT {version_of('ai-edge-litert')}"
-
-
-def version_of(package: str) -> str:
-    """Of an installed one."""
-    from importlib.metadata import version  # late: it is slow to import
-
-    return version(package)
+    return f"LiteRT {importlib.import_module('ai_edge_litert').__version__}"

@@ -16,8 +16,11 @@ log = logging.getLogger(__name__)
 stderr_lock = threading.RLock()  # held while it is captured
 
 # How a message of LiteRT, TensorFlow or Dawn (LiteRT's WebGPU) begins: with its severity or an
-# absl-style stamp such as I0000; and Mesa's complaint on machines without a desktop.
-BEGINS = re.compile(rb"(INFO|VERBOSE|WARNING|ERROR|Warning): |[IWE]\d{4}|error: XDG_")
+# absl-style stamp such as I0000; Mesa's complaint on machines without a desktop; and what
+# TensorFlow's converter says of int8-static.
+BEGINS = re.compile(
+    rb"(INFO|VERBOSE|WARNING|ERROR|Warning): |[IWE]\d{4}|error: XDG_|fully_quantize: "
+)
 # How its further lines begin, right after it.
 GOES_ON = re.compile(r"\s|└|=== |third_party/|[A-Z][A-Z_\d]*: |\d+ operations will ".encode())
 # All that LiteRT says on standard output: whether it found OpenCL, which it then does not use.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,4 +93,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
         kinds = ("model name", "flags", "Features", "CPU part", "CPU implementer")
         return "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
+    import platform  # late: Linux does not need it
+
     return f"{platform.machine()} {platform.processor()}"
