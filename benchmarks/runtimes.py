@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from common import print_table
 
-from ds2edge import Transcriber, load_bundle
+from ds2edge import Ds2edgeError, Transcriber, load_bundle
 from ds2edge.acoustic import StepModel, run_chunks
 from ds2edge.audio_file import read_audio
 from ds2edge.backends import load_backend
@@ -205,4 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Ds2edgeError as error:
+        sys.exit(str(error))
