@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ds2edge.acoustic import run_chunks
 from ds2edge.backends import as_backend
-from ds2edge.bundle import StepGrid, Weights
+from ds2edge.bundle import RUNNABLE, StepGrid, Weights, shares_weights
 from ds2edge.convert.layer_graph import layer_graph_to_tflite
 from ds2edge.convert.quantise import to_float16, to_int8
 from ds2edge.convert.static_int8 import to_static_int8
@@ -39,7 +40,7 @@ class Form:
         ConfigError: it is impossible.
     """
 
-    formats: tuple[Weights, ...] = ("int8",)  # the first is the one that is tuned
+    formats: tuple[Weights, ...] = ("int8",)
     chunk_outputs: int = 4  # of one step: more are a little faster and answer later
     batches: tuple[int, ...] = BATCHES  # streams that a step can take at once; they share weights
 
@@ -52,9 +53,10 @@ class Form:
             )
         if not 1 <= self.chunk_outputs <= 64:
             raise ConfigError(f"chunk outputs needs 1 to 64, got {self.chunk_outputs}")
-        if 1 not in self.batches or not all(1 <= size <= 256 for size in self.batches):
+        sizes = set(self.batches)
+        if 1 not in sizes or min(sizes) < 1 or max(sizes) > 256 or len(sizes) < len(self.batches):
             raise ConfigError(
-                f"batches needs sizes from 1 to 256, 1 among them; got {self.batches}"
+                f"batches needs sizes from 1 to 256, each once, 1 among them; got {self.batches}"
             )
 
 
@@ -66,7 +68,12 @@ class Converted:
     form: Literal["stream", "whole"]
     batches: tuple[int, ...]
     float32: bytes  # from which the others are made
-    files: dict[Weights, bytes]  # those that were asked for
+    files: dict[Weights, bytes]  # those that were asked for, the best for a CPU first
+
+    @property
+    def main(self) -> Weights:
+        """What runs on a CPU, for which the decoder is tuned."""
+        return next(iter(self.files))
 
 
 def convert_model(
@@ -90,31 +97,31 @@ def convert_model(
     graph = build_step_graph(model, form.chunk_outputs)
     grid = StepGrid(form.chunk_outputs * stride, stride, look_ahead)
     float32 = to_tflite(graph, form.batches)
-    files = _files(float32, form)
-    if "int8-static" in form.formats:
-        files["int8-static"] = to_static_int8(graph, float32, calibration)
-    return Converted(grid, "stream", form.batches, float32, files)
+    static = partial(to_static_int8, graph, calibration=calibration)
+    return Converted(grid, "stream", form.batches, float32, _files(float32, form, static))
 
 
-def _files(float32: bytes, form: Form) -> dict[Weights, bytes]:
+def _files(
+    float32: bytes, form: Form, static: Callable[[bytes], bytes] = bytes
+) -> dict[Weights, bytes]:
     ways: dict[Weights, Callable[[bytes], bytes]] = {
         "int8": to_int8,
+        "int8-static": static,
         "fp16": to_float16,
         "fp32": bytes,
     }
-    return {name: ways[name](float32) for name in form.formats if name in ways}
+    return {name: ways[name](float32) for name in RUNNABLE["cpu"] if name in form.formats}
 
 
 def log_probs_of(
-    converted: Converted, content: bytes, recordings: Sequence[FloatArray]
+    converted: Converted, weights: Weights, recordings: Sequence[FloatArray]
 ) -> Iterator[LogProbs]:
     """An artefact's answer to frames of recordings, chunk by chunk as in a stream."""
     chunk = converted.grid.chunk_frames
     with captured_stderr(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        path.write_bytes(content)
-        # Packed weights that steps share change what int8-static computes.
-        cache = "" if content == converted.files.get("int8-static") else IN_MEMORY
+        path.write_bytes(converted.files.get(weights, converted.float32))
+        cache = IN_MEMORY if shares_weights(weights) else ""
         backend = as_backend(converted.form, load_compiled_model(path, cache), converted.grid)
         run_chunks(backend, recordings[0][:chunk], chunk)
     for frames in recordings:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from ds2edge.bundle import Manifest
+from ds2edge.bundle import PLOT, Manifest
 from ds2edge.training.evaluation.recognised import with_interval
 
-FORMATS_PLOT = "formats.png"  # a member of bundles with several artefacts
 ROWS = {
     "model": "checkpoint",
     "fp32": "float32",
@@ -143,7 +142,7 @@ def _form(model: dict[str, Any]) -> str:
 def _formats(manifest: Manifest) -> str:
     if not _measured(manifest):
         return ""
-    plot = f"\n\n![formats]({FORMATS_PLOT})" if len(manifest.artefacts) > 1 else ""
+    plot = f"\n\n![formats]({PLOT})" if len(manifest.artefacts) > 1 else ""
     return f"{formats_table(manifest)}{plot}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_names,
         default=form.formats,
         metavar="A,B",
-        help=f"of the weights: {', '.join(FORMATS)}; the first is the one that is tuned "
+        help=f"of the weights: {', '.join(FORMATS)}; what runs on a CPU is tuned "
         f"[{','.join(form.formats)}]",
     )
     parser.add_argument(
@@ -115,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dev",
         type=Path,
-        help="manifest whose split dev tunes decoder and confidences, and measures the label prior",
+        help="manifest whose split dev tunes decoder and confidences, measures the label prior, "
+        "and gives int8-static the ranges of activations",
     )
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
@@ -124,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(
         ["ds2edge", "convert", *(sys.argv[2:] if arguments is None else arguments)]
     )
-    command = command.replace(str(Path.home()), "~")  # the card goes to other people
+    command = command.replace(os.path.expanduser("~"), "~")  # the card goes to other people
     test = read_sources([given.test], "test") if given.test else []
     like = load_bundle(given.like) if given.like else None
     changes = {k: v for k in ("beam", "max_ambiguity") if (v := getattr(given, k)) is not None}
@@ -183,7 +186,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(","))
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needed sizes such as 1,2,4, got {text!r}") from None
 
 
 def _chunk(text: str, checkpoint: Checkpoint) -> int:

@@ -19,15 +19,17 @@ from ds2edge.bundle import (
     LANGUAGE_MODEL,
     LEXICON,
     LICENCE,
+    PLOT,
     Artefact,
     Bundle,
     Manifest,
     Weights,
     load_bundle,
+    shares_weights,
 )
 from ds2edge.bundle_tools import check_output, save_bundle
 from ds2edge.convert.artefacts import Converted, Form, convert_model, log_probs_of
-from ds2edge.convert.card import FORMATS_PLOT, formats_plot, model_card
+from ds2edge.convert.card import formats_plot, model_card
 from ds2edge.convert.footprint import measure_footprint
 from ds2edge.convert.parity import check_error_rates, check_gate, difference, more_errors
 from ds2edge.decoder import Confidence, Decoder, LogProbs, SearchOptions
@@ -103,12 +105,12 @@ def convert(
         _divide_prior(model, config.features, dev, prior_weight)
     probe = probe_frames(config.features, form.chunk_outputs * config.model.time_stride)
     heard = _features(config.features, form.chunk_outputs * config.model.time_stride, dev[:20])
-    converted = convert_model(model, form, [probe, *heard])
+    converted = convert_model(model, form, heard)
     parity = compare(model, converted, [probe], force)
     decoder = _decoder(tokens, language_model, search or SearchOptions())
     fitted = dict(confidence or {})
     if dev:
-        blocks = list(_answers(converted, form.formats[0], config.features, dev))
+        blocks = list(_answers(converted, converted.main, config.features, dev))
         decoder = tuned_decoder(decoder, dev, blocks)
         fitted = _fit_confidence(decoder, dev, blocks)
     accuracy: dict[str, Any] = {}
@@ -146,10 +148,10 @@ def compare(
         BundleError: a difference is over its limit.
     """
     expected = model_log_probs(model, recordings)
-    files: dict[Weights, bytes] = {"fp32": converted.float32, **converted.files}
     rows: dict[str, Any] = {}
-    for weights, content in files.items():
-        found = difference(list(log_probs_of(converted, content, recordings)), expected)
+    each: list[Weights] = ["fp32", *(weights for weights in converted.files if weights != "fp32")]
+    for weights in each:
+        found = difference(list(log_probs_of(converted, weights, recordings)), expected)
         rows[weights] = asdict(found)
         _pass(force, check_gate, weights, found)
     return rows
@@ -180,13 +182,13 @@ def measure(
     parity = compare(model, converted, recordings, force)
     scores = {"model": _scores(decoder, test, "model", model_log_probs(model, recordings))}
     parity["model"] = summary(scores["model"])
-    for weights, content in converted.files.items():
-        answers = log_probs_of(converted, content, recordings)
+    for weights in converted.files:
+        answers = log_probs_of(converted, weights, recordings)
         scores[weights] = _scores(decoder, test, weights, answers)
         parity[weights] |= summary(scores[weights])
         parity[weights]["more_errors"] = more = more_errors(scores["model"], scores[weights])
         _pass(force, check_error_rates, weights, more)
-    return parity, {"test": summary(scores[next(iter(converted.files))])}
+    return parity, {"test": summary(scores[converted.main])}
 
 
 def probe_frames(features: FeatureSettings, chunk_frames: int) -> np.ndarray[Any, Any]:
@@ -208,7 +210,7 @@ def _with_footprints(
     """The rows with size, speed and memory of each artefact."""
     rows = {name: dict(row) for name, row in parity.items()}
     for weights, content in converted.files.items():
-        share = weights != "int8-static"
+        share = shares_weights(weights)
         rows[weights] |= asdict(
             measure_footprint(content, converted.form, converted.grid, frame_rate, share)
         )
@@ -267,7 +269,7 @@ def _answers(
     utterances: Sequence[Utterance],
 ) -> Iterator[LogProbs]:
     recordings = _features(features, converted.grid.chunk_frames, utterances)
-    return log_probs_of(converted, converted.files[weights], recordings)
+    return log_probs_of(converted, weights, recordings)
 
 
 def _features(
@@ -288,8 +290,8 @@ def _check_member(
     frames = probe[begin : begin + 3 * grid.chunk_frames + grid.time_stride + 1]
     (expected,) = model_log_probs(model, [frames])
     artefacts = []
-    for weights, content in converted.files.items():
-        (found,) = log_probs_of(converted, content, [frames])
+    for weights in converted.files:
+        (found,) = log_probs_of(converted, weights, [frames])
         margin = CHECK_MARGIN if weights.startswith("int8") else FLOAT_MARGIN
         off = float(np.abs(found - expected).max())
         artefacts.append(
@@ -320,7 +322,7 @@ def _members(
         LICENCE: f"Licence of these weights: {told.licence or 'none given'}\n".encode(),
     }
     if len(manifest.artefacts) > 1:
-        members[FORMATS_PLOT] = formats_plot(manifest)
+        members[PLOT] = formats_plot(manifest)
     if language_model:
         members[LANGUAGE_MODEL] = language_model.binary
         if language_model.words is not None:

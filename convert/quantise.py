@@ -7,7 +7,6 @@ matrices stay float32: they cost little, are more exact, and no slower.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -86,17 +85,6 @@ def to_float16(content: bytes) -> bytes:
             *(_operator(code, [source], target) for source, target in dequantised.items()),
             *graph.operators,
         ]
-    return _write(model)
-
-
-def with_signatures(content: bytes, names: Collection[str]) -> bytes:
-    """With no other signatures than these."""
-    model = _read(content)
-    kept = [s for s in model.signatureDefs if s.signatureKey.decode() in names]
-    graphs = [model.subgraphs[s.subgraphIndex] for s in kept]
-    for index, signature in enumerate(kept):
-        signature.subgraphIndex = index
-    model.signatureDefs, model.subgraphs = kept, graphs
     return _write(model)
 
 

@@ -101,16 +101,14 @@ def step_weights(content: bytes, before: int) -> list[list[FloatArray]]:
             products.setdefault(operator.inputs[1], []).append(operator)
         elif step.is_a(operator, "MUL", "ADD") and not step.after_a_product(operator):
             row += step.constants(operator)
-    # Each layer's recurrent matrix is used once a step, its kernel once; the second use is after
-    # the layer's kernel, the first may be before.
-    kernels = [uses[0] for uses in products.values() if len(uses) == 1]
-    recurrent = sorted(
-        (uses for uses in products.values() if len(uses) > 1),
-        key=lambda uses: step.operators.index(uses[1]),
-    )
+    # A recurrent matrix is first used on the state alone, wherever that stands among the
+    # operators; what comes of it meets the features in its layer.
+    kernels = [uses[0] for uses in products.values() if all(map(step.hears, uses))]
+    recurrent = [uses[0] for uses in products.values() if not all(map(step.hears, uses))]
+    recurrent.sort(key=step.meeting)
     recurrences = [
-        [*step.product(kernel), step.product(uses[0])[0]]
-        for kernel, uses in zip(kernels, recurrent, strict=True)
+        [*step.product(kernel), step.product(product)[0]]
+        for kernel, product in zip(kernels, recurrent, strict=True)
     ]
     return [*convolutions[:before], *recurrences, row, *convolutions[before:]]
 
@@ -137,7 +135,28 @@ class _Step:
             if self.is_a(operator, "MUL", "ADD") and self.after_a_product(operator):
                 self._products.add(int(operator.outputs[0]))
 
+        signature = next(s for s in self._model.signatureDefs if s.signatureKey == b"step")
+        self._heard = {t.tensorIndex for t in signature.inputs if t.name == b"features"}
+        for operator in self.operators:
+            if self.hears(operator):
+                self._heard.update(map(int, operator.outputs))
+
+    def hears(self, operator: Any) -> bool:
+        """Whether the features, or what comes of them, are among its inputs."""
+        return not self._heard.isdisjoint(map(int, operator.inputs))
+
+    def meeting(self, product: Any) -> int:
+        """Of a product on the state: where what comes of it meets the features first."""
+        reached = set(map(int, product.outputs))
+        for index, operator in enumerate(self.operators):
+            if not reached.isdisjoint(map(int, operator.inputs)):
+                if self.hears(operator):
+                    return index
+                reached.update(map(int, operator.outputs))
+        return len(self.operators)
+
     def is_a(self, operator: Any, *names: str) -> bool:
+        """Whether it is of one of these kinds."""
         code = self._model.operatorCodes[operator.opcodeIndex]
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         return number in [self._numbers[name] for name in names]

@@ -36,7 +36,7 @@ def to_static_int8(graph: StepGraph, float32: bytes, calibration: Sequence[Float
         ConfigError: there are no recordings.
     """
     if not calibration:
-        raise ConfigError("int8-static learns the ranges of activations from recordings: give some")
+        raise ConfigError("int8-static learns the ranges of activations: it needs --dev")
     with captured_stderr(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float32.tflite"
         path.write_bytes(float32)

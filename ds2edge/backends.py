@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ds2edge.acoustic import Backend, StepModel, run_chunks
-from ds2edge.bundle import RUNNABLE, Artefact, Bundle, StepGrid
+from ds2edge.bundle import RUNNABLE, Artefact, Bundle, StepGrid, shares_weights
 from ds2edge.errors import BackendError, BundleError
 from ds2edge.options import BackendOptions
 from ds2edge.runtimes.runtime import Runtime
@@ -79,10 +81,11 @@ def load_backend(bundle: Bundle, options: BackendOptions | None = None) -> Loade
         why = f"{asked} cannot be used: {error}"
         if options.strict:
             raise BackendError(why) from None
-        log.warning("%s; the CPU is used", why)
         if options.precision == "fp16" and not bundle.artefact("cpu", "fp16"):
             options = replace(options, precision="auto")  # a GPU computes in it with any weights
-        return replace(_on_cpu(bundle, options), refused=str(error))
+        loaded = replace(_on_cpu(bundle, options), refused=str(error))
+        log.warning("%s; the CPU is used", why)
+        return loaded
 
 
 def _on_the_faster(bundle: Bundle, options: BackendOptions) -> Loaded:
@@ -105,6 +108,20 @@ def _on_the_faster(bundle: Bundle, options: BackendOptions) -> Loaded:
         refused = f"it takes {slow:.1f} ms for the test chunk, the CPU {fast:.1f}"
     log.info("the CPU is used, not the GPU: %s", refused)
     return replace(cpu, refused=refused)
+
+
+def usable_backends() -> list[str]:
+    """Those whose runtime is installed and works here, the best first."""
+    from ds2edge.runtimes.interpreter import tflite_module
+    from ds2edge.runtimes.litert import litert_name
+
+    imports = {"ai_edge_litert": litert_name, "tflite_runtime": tflite_module}
+    usable = []
+    for name, module in MODULES.items():
+        with suppress(BackendError):
+            imports[module]()
+            usable.append(name)
+    return usable
 
 
 def _on_cpu(bundle: Bundle, options: BackendOptions) -> Loaded:
@@ -138,7 +155,7 @@ def _load(bundle: Bundle, name: str, precision: str) -> Loaded:
     with captured_stderr():  # LiteRT speaks when it loads a model and when it first runs it
         if name == "litert-interpreter":
             return checked(bundle, artefact, load_litert(path))
-        if artefact.weights == "int8-static":  # computes something else with packed weights shared
+        if not shares_weights(artefact.weights):
             return checked(bundle, artefact, load_compiled_model(path, cache=""))
         with weight_cache(path, litert_name()) as cache:
             return checked(bundle, artefact, load_compiled_model(path, cache))
@@ -245,10 +262,18 @@ def as_backend(form: str, runtime: Runtime, grid: StepGrid) -> Backend:
 def _stored_check(bundle: Bundle) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Frames, and the log-probabilities that belong to them."""
     try:
-        with np.load(bundle.check, allow_pickle=False) as stored:
+        # NumPy leaves a file open that it opened itself and could not read.
+        with bundle.check.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             frames, expected = stored["features"], stored["log_probs"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.check} cannot be read: {error}") from None
+    for name, values in (("features", frames), ("log_probs", expected)):
+        if values.ndim != 2 or not len(values) or values.dtype.kind != "f":
+            raise BundleError(
+                f"{bundle.check}: {name} has shape {values.shape} and type {values.dtype}; needed "
+                "rows of floats"
+            )
+    frames = frames.astype(np.float32)
     needed = (bundle.manifest.features.size, len(bundle.manifest.tokens))
     if (frames.shape[1], expected.shape[1]) != needed:
         raise BundleError(

@@ -37,6 +37,7 @@ MANIFEST = "manifest.json"
 CHECK = "check.npz"
 LEXICON, LANGUAGE_MODEL = "lexicon.txt", "language_model.bin"
 CARD, LICENCE = "MODEL_CARD.md", "LICENSE.txt"
+PLOT = "formats.png"  # of bundles with several artefacts
 ARCHIVE = ".ds2"  # ends the name of a bundle in one file
 FORMAT_2 = [{"file": "model.tflite", "weights": "int8"}]  # what bundles of that format have
 EMBEDDED = Path(__file__).parent / "bundles"
@@ -67,6 +68,11 @@ RUNNABLE: dict[str, tuple[Weights, ...]] = {
     "gpu": ("fp16", "fp32"),
     "delegate": ("fp32", "fp16", "int8", "int8-static"),
 }
+
+
+def shares_weights(weights: Weights) -> bool:
+    """Whether LiteRT's steps may share packed weights: int8-static would then be off."""
+    return weights != "int8-static"
 
 
 @dataclass(frozen=True)
@@ -221,9 +227,15 @@ def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes |
         }
         text = json.dumps(values, ensure_ascii=False, indent=1)
         (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        old = Path(temporary) / "old"
         if folder.exists():
-            folder.rename(Path(temporary) / "old")
-        new.rename(folder)
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
     return load_bundle(folder)
 
 
@@ -233,10 +245,25 @@ def check_replaceable(folder: Path) -> None:
     Raises:
         BundleError: there is a file, or a folder with other things.
     """
-    if not folder.exists() or (folder / MANIFEST).is_file():
+    if not folder.exists():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise BundleError(f"{folder} is no bundle and would be lost: name another folder")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    manifest = folder / MANIFEST
+    known = listed_members(manifest.read_bytes()) if manifest.is_file() else set()
+    if others := sorted(there - known):
+        what = "is no bundle" if not known else f"has {others[0]}, which is not the bundle's,"
+        raise BundleError(f"{folder} {what} and would be lost: name another folder")
+
+
+def listed_members(manifest: bytes) -> set[str]:
+    """What a bundle with this manifest.json consists of; nothing, if it is no bundle's."""
+    try:
+        values = json.loads(manifest)
+        members, number = values["members"], values["format"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return set()
+    is_one = isinstance(members, dict) and isinstance(number, int)
+    return {MANIFEST, *members} if is_one else set()
 
 
 def pack_bundle(bundle: Bundle, path: Path) -> Path:
@@ -276,7 +303,7 @@ def _read_manifest(path: Path) -> Manifest:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise BundleError(f"{path.parent} has no {MANIFEST}: it is not a bundle") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read: {error}; {AGAIN}") from None
     found = values.get("format") if isinstance(values, dict) else None
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
@@ -387,7 +414,8 @@ def _extract(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if Path(entry.filename).name != entry.filename or entry.file_size > LARGEST_MEMBER:
+                plain = Path(entry.filename).name == entry.filename and entry.filename != ".."
+                if not plain or entry.file_size > LARGEST_MEMBER:
                     raise BundleError(f"{path}: member {entry.filename!r} is no plain, sane file")
                 (folder / entry.filename).write_bytes(archive.read(entry))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

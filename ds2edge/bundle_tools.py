@@ -19,9 +19,12 @@ from ds2edge.bundle import (
     LANGUAGE_MODEL,
     LEXICON,
     MANIFEST,
+    PLOT,
+    Artefact,
     Bundle,
     Manifest,
     check_replaceable,
+    listed_members,
     pack_bundle,
     write_bundle,
 )
@@ -57,9 +60,17 @@ def repack(bundle: Bundle, out: Path, formats: Collection[str] = (), name: str =
     kept = tuple(a for a in manifest.artefacts if a.weights in formats or not formats)
     dropped = {a.file for a in manifest.artefacts} - {a.file for a in kept}
     members = {member: content for member, content in members.items() if member not in dropped}
+    if dropped:
+        members.pop(PLOT, None)  # of all formats
+        manifest = _of_formats(manifest, kept)
+        formats_left = ", ".join(artefact.weights for artefact in kept)
+        card = f"{_card(bundle).rstrip()}\n\nRepacked with {formats_left} only.\n"
+        members[CARD] = card.encode()
     if name and CARD in members:
-        members[CARD] = _titled(_card(bundle), name).encode()
-    save_bundle(out, replace(manifest, artefacts=kept, name=name or manifest.name), members)
+        text = members[CARD]
+        card = text.decode() if isinstance(text, bytes) else _card(bundle)
+        members[CARD] = _titled(card, name).encode()
+    save_bundle(out, replace(manifest, name=name or manifest.name), members)
 
 
 def swap_language_model(
@@ -140,9 +151,12 @@ def check_output(path: Path) -> None:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            archive.getinfo(MANIFEST)
+            known = listed_members(archive.read(MANIFEST))
+            is_one = bool(known) and set(archive.namelist()) <= known
     except (OSError, zipfile.BadZipFile, KeyError):
-        raise BundleError(f"{path} is no bundle and would be lost: name another file") from None
+        is_one = False
+    if not is_one:
+        raise BundleError(f"{path} is no bundle and would be lost: name another file")
 
 
 def save_bundle(out: Path, manifest: Manifest, members: Mapping[str, bytes | Path]) -> None:
@@ -155,6 +169,14 @@ def save_bundle(out: Path, manifest: Manifest, members: Mapping[str, bytes | Pat
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as temporary:
         new = write_bundle(Path(temporary) / "new", manifest, members)
         os.replace(pack_bundle(new, Path(temporary) / out.name), out)
+
+
+def _of_formats(manifest: Manifest, kept: tuple[Artefact, ...]) -> Manifest:
+    """With these artefacts, and no figures of others."""
+    others = {a.weights for a in manifest.artefacts} - {a.weights for a in kept}
+    parity = {row: figures for row, figures in manifest.parity.items() if row not in others}
+    accuracy = manifest.accuracy if manifest.artefacts[0] in kept else {}
+    return replace(manifest, artefacts=kept, parity=parity, accuracy=accuracy)
 
 
 def _members(bundle: Bundle) -> Members:

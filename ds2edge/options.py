@@ -76,7 +76,7 @@ class BackendOptions:
     backend: RuntimeName = _option("auto", "runtime on the CPU; auto: the fastest installed one")
     device: Device = _option("auto", "auto: a GPU where there is one that is faster")
     precision: Precision = _option("auto", "of the model; auto: the fastest that the bundle has")
-    strict: bool = _option(False, "fail where the GPU cannot be used, instead of taking the CPU")
+    strict: bool = _option(False, "fail where the GPU or delegate asked for cannot be used")
     delegate: Library | None = _option(None, "library that tflite-runtime gives the model to")
 
     def __post_init__(self) -> None:

@@ -30,7 +30,8 @@ class PipelineState:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes; bounded, however long the recording."""
+        """Memory held, in bytes; bounded, however long the recording, but for a model of both
+        directions, which keeps it."""
         return self.features.nbytes + self.acoustic.nbytes + self.decoder.bytes
 
 

@@ -45,7 +45,8 @@ class Transcriber:
         backend: what runs the acoustic model on the CPU; auto: the fastest that is installed.
         device: auto: the CPU, or a GPU where there is one that is faster.
         precision: of the acoustic model; auto: the fastest that the bundle has.
-        strict: fail where the GPU cannot be used. Else the CPU is, and a warning logged.
+        strict: fail where the GPU or delegate that was asked for cannot be used. Else the CPU
+            is, and a warning is logged.
         delegate: path of a library that tflite-runtime gives the model to, for a GPU say.
 
     Raises:

@@ -79,12 +79,14 @@ MODEL_FAULTS = (
     Fault(
         "int8 artefact of another checkpoint",
         "convert/artefacts.py",
-        "    files = _files(float32, form)\n",
+        '    return Converted(grid, "stream", form.batches, float32, '
+        "_files(float32, form, static))\n",
         "    from ds2edge.features import FeatureSettings\n"
         "    from ds2edge.training.network.model import build_model\n"
         "    other = build_model(model.config, FeatureSettings(bins=model.feature_size))\n"
         "    graph = build_step_graph(other, form.chunk_outputs)\n"
-        "    files = _files(to_tflite(graph, form.batches), form)\n",
+        "    other_files = _files(to_tflite(graph, form.batches), form, static)\n"
+        '    return Converted(grid, "stream", form.batches, float32, other_files)\n',
         (CONVERT, "-k", "smaller_weights"),
     ),
     Fault(

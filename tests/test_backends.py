@@ -9,7 +9,7 @@ import pytest
 from conftest import FORMAT_3, RECORDINGS
 
 from ds2edge import Bundle, Transcriber, load_bundle
-from ds2edge.acoustic import run_chunks
+from ds2edge.acoustic import StepModel, run_chunks
 from ds2edge.backends import load_backend
 from ds2edge.errors import BackendError, ConfigError
 from ds2edge.options import BackendOptions
@@ -58,6 +58,24 @@ def test_the_next_backend_is_tried_where_the_first_fails(
     assert "Interpreter" in load_backend(tiny_bundle).backend.description
     with pytest.raises(BackendError, match="no luck"):
         load_backend(tiny_bundle, BackendOptions(backend="litert"))
+
+
+def test_the_embedded_model_takes_up_to_32_streams_bit_for_bit() -> None:
+    bundle = load_bundle("en")
+    backend = load_backend(bundle, BackendOptions(backend="litert")).backend
+    assert isinstance(backend, StepModel)
+    shape = (3, 32, bundle.manifest.grid.chunk_frames, bundle.manifest.features.size)
+    chunks = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    alone = []
+    for stream in range(32):
+        state = backend.start()
+        alone.append([backend.step(state, chunk[stream]) for chunk in chunks])
+    for size in (2, 4, 8, 16, 32):
+        states = [backend.start() for _ in range(size)]
+        for i, chunk in enumerate(chunks):
+            found = backend.step_together(states, list(chunk[:size]))
+            for stream in range(size):
+                np.testing.assert_array_equal(found[stream], alone[stream][i])
 
 
 def test_a_runtime_that_is_not_there_is_named(

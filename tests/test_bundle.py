@@ -145,7 +145,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
     assert named in refusal(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
 def test_a_broken_manifest_is_refused(folder: Path, content: bytes) -> None:
     (folder / MANIFEST).write_bytes(content)
     assert MANIFEST in refusal(folder)
@@ -233,11 +233,90 @@ def test_what_is_no_bundle_is_not_replaced(tiny_bundle: Bundle, tmp_path: Path, 
 
 
 def test_writing_replaces_a_bundle_as_a_whole(tiny_bundle: Bundle, folder: Path) -> None:
-    (folder / "leftover").write_text("of an older bundle")
     members: dict[str, bytes | Path] = {
         name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members
     }
+    write_bundle(folder, tiny_bundle.manifest, {**members, "leftover": b"of an older bundle"})
     written = write_bundle(folder, tiny_bundle.manifest, members)
     assert written.manifest == tiny_bundle.manifest
     assert not (folder / "leftover").exists()
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_other_files_in_a_bundles_folder_are_not_lost(tiny_bundle: Bundle, folder: Path) -> None:
+    members: dict[str, bytes | Path] = {
+        name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members
+    }
+    (folder / "thesis.txt").write_text("dear")
+    with pytest.raises(BundleError, match=r"has thesis\.txt, which is not the bundle's, and would"):
+        write_bundle(folder, tiny_bundle.manifest, members)
+    assert (folder / "thesis.txt").read_text() == "dear"
+    assert load_bundle(folder).manifest.name == tiny_bundle.manifest.name
+
+
+def test_a_replacement_that_fails_leaves_the_old_one(
+    tiny_bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(errno.EIO, "broken")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    members: dict[str, bytes | Path] = {
+        name: tiny_bundle.folder / name for name in tiny_bundle.manifest.members
+    }
+    with pytest.raises(OSError, match="broken"):
+        write_bundle(folder, tiny_bundle.manifest, members)
+    assert load_bundle(folder).manifest == tiny_bundle.manifest
+
+
+def damaged_checks() -> dict[str, bytes]:
+    """Test chunks that are none, by name."""
+    import io
+
+    def stored(**arrays: Any) -> bytes:
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+    frames, log_probs = np.zeros((30, 20), np.float32), np.zeros((10, 29), np.float32)
+    whole = stored(features=frames, log_probs=log_probs)
+    alone = io.BytesIO()
+    np.save(alone, frames)
+    return {
+        "empty": b"",
+        "truncated": whole[: len(whole) // 2],
+        "one array": alone.getvalue(),
+        "without an answer": stored(features=frames),
+        "flat": stored(features=frames[0], log_probs=log_probs),
+        "no rows": stored(features=frames[:0], log_probs=log_probs),
+        "strings": stored(features=frames.astype(str), log_probs=log_probs),
+        "a number": stored(features=np.float32(1), log_probs=log_probs),
+    }
+
+
+@pytest.mark.parametrize("name", damaged_checks())
+def test_a_test_chunk_that_is_none_is_refused(
+    tiny_bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    members: dict[str, bytes | Path] = {
+        member: tiny_bundle.folder / member for member in tiny_bundle.manifest.members
+    }
+    members["check.npz"] = damaged_checks()[name]
+    bundle = write_bundle(tmp_path / "bundle", tiny_bundle.manifest, members)
+    assert "check.npz" in refusal(bundle.folder)
+
+
+def test_without_a_home_the_cache_is_as_if_unwritable(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("DS2EDGE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert Transcriber(tiny_bundle).info()["backend"]["device"] == "cpu"

@@ -16,6 +16,8 @@ from ds2edge.acoustic import run_chunks
 from ds2edge.audio_file import read_audio
 from ds2edge.backends import load_backend
 from ds2edge.cli import main
+from ds2edge.convert.artefacts import Form
+from ds2edge.convert.converter import Told, convert
 from ds2edge.convert.parity import difference
 from ds2edge.convert.restore import restore
 from ds2edge.errors import DataError
@@ -98,6 +100,15 @@ def test_another_model_cannot_start_from_it(
     model = build_model(config, checkpoint.config.features)
     with pytest.raises(DataError, match="to start from has"):
         warm_start(model, checkpoint, [batch_of(frames)])
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_short_chunks_are_restored(checkpoint: Checkpoint, tmp_path: Path, chunk: int) -> None:
+    form = Form(("fp32",), chunk_outputs=chunk, batches=(1,))
+    bundle = convert(checkpoint, tmp_path / "short", Told("short"), form)
+    frames = [np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)]
+    found = model_log_probs(model_of(restore(bundle)), frames)
+    assert difference(found, model_log_probs(model_of(checkpoint), frames)).largest < 1e-3
 
 
 def test_the_command(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

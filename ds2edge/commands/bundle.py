@@ -6,12 +6,11 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ds2edge.arguments import EXIT_CODES, SUCCESS
-from ds2edge.backends import MODULES, load_backend
+from ds2edge.backends import load_backend, usable_backends
 from ds2edge.bundle import Artefact, Bundle, load_bundle
 from ds2edge.bundle_tools import read_lexicon, repack, swap_language_model
 from ds2edge.commands.bundle_facts import bundle_facts, print_facts
@@ -179,7 +178,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _verify_artefact(bundle: Bundle, artefact: Artefact) -> bool:
     """Run one in each runtime here that can. Returns: whether there is one."""
     alone = replace(bundle, manifest=replace(bundle.manifest, artefacts=(artefact,)))
-    names = [name for name, module in MODULES.items() if find_spec(module)]
+    names = usable_backends()
     for name in names:
         options: dict[str, Any] = {"backend": name, "device": "cpu"}
         try:

@@ -100,6 +100,24 @@ def load_tflite_runtime(model: Path, delegate: Path | None = None) -> Interprete
             `delegate` is no delegate.
     """
     library = _delegate_library(delegate) if delegate else ""
+    tflite, name = tflite_module()
+    check_tflite_file(model)
+    if delegate is None:
+        return _load(tflite.Interpreter, model, f"{name}, CPU")
+    try:
+        loaded = tflite.load_delegate(library)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise BackendError(f"{delegate} makes no delegate: {_one_line(error)}") from None
+    description = f"{name} with {delegate.name}"
+    return _load(tflite.Interpreter, model, description, experimental_delegates=[loaded])
+
+
+def tflite_module() -> tuple[Any, str]:
+    """tflite-runtime's interpreter module, and its name and version.
+
+    Raises:
+        BackendError: it is not installed, or cannot run here.
+    """
     try:
         import tflite_runtime
         from tflite_runtime import interpreter as tflite
@@ -111,16 +129,7 @@ def load_tflite_runtime(model: Path, delegate: Path | None = None) -> Interprete
         raise BackendError(
             f"tflite-runtime needs NumPy 1, got {np.__version__}: pip install 'numpy<2'"
         )
-    check_tflite_file(model)
-    name = f"tflite-runtime {tflite_runtime.__version__}"
-    if delegate is None:
-        return _load(tflite.Interpreter, model, f"{name}, CPU")
-    try:
-        loaded = tflite.load_delegate(library)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise BackendError(f"{delegate} makes no delegate: {_one_line(error)}") from None
-    description = f"{name} with {delegate.name}"
-    return _load(tflite.Interpreter, model, description, experimental_delegates=[loaded])
+    return tflite, f"tflite-runtime {tflite_runtime.__version__}"
 
 
 def _delegate_library(delegate: Path) -> str:

@@ -14,10 +14,9 @@ from conftest import RECORDINGS
 from language_model_folder import write_language_model
 
 from ds2edge.audio_file import read_audio
-from ds2edge.bundle import FORMAT
+from ds2edge.bundle import FORMAT, PLOT
 from ds2edge.bundle_tools import save_bundle
 from ds2edge.convert.artefacts import Form
-from ds2edge.convert.card import FORMATS_PLOT
 from ds2edge.convert.converter import Told, convert
 from ds2edge.features import FeatureSettings
 from ds2edge.language_model import open_language_model
@@ -51,7 +50,7 @@ with tempfile.TemporaryDirectory() as folder:
         test=spoken,
         force=True,  # of random weights the roundings weigh more
     )
-    names = [name for name in bundle.manifest.members if name != FORMATS_PLOT]
+    names = [name for name in bundle.manifest.members if name != PLOT]
     save_bundle(out, bundle.manifest, {name: bundle.folder / name for name in names})
     samples = read_audio(RECORDINGS[0], 16_000)[: 2 * 16_000]
     log_probs = load_pipeline(bundle).log_probs(samples)
