@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -261,11 +260,13 @@ def as_backend(form: str, runtime: Runtime, grid: StepGrid) -> Backend:
 
 def _stored_check(bundle: Bundle) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Frames, and the log-probabilities that belong to them."""
+    from zipfile import BadZipFile  # late: np.load imports it, ds2edge need not
+
     try:
         # NumPy leaves a file open that it opened itself and could not read.
         with bundle.check.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             frames, expected = stored["features"], stored["log_probs"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise BundleError(f"{bundle.check} cannot be read: {error}") from None
     for name, values in (("features", frames), ("log_probs", expected)):
         if values.ndim != 2 or not len(values) or values.dtype.kind != "f":
