@@ -124,7 +124,9 @@ def test_two_workers_are_one_also_when_they_are_killed(command: Any, tmp_path: P
     alike(tmp_path / "two", tmp_path / "one", 1e-3)
     first = records(tmp_path / "two" / "steps.jsonl")[0]["loss"]
     assert first == pytest.approx(records(tmp_path / "one" / "steps.jsonl")[0]["loss"], rel=1e-6)
-    assert (tmp_path / "two" / "worker-1.log").read_text() == ""
+    said = (tmp_path / "two" / "worker-1.log").read_text().splitlines()
+    # The first may be at the features still.
+    assert [line for line in said if not line.startswith("waiting for another process")] == []
 
     parts, found = tmp_path / "parts", cluster_of_two()
     one_by_one = ["--worker-addresses", ",".join(found.addresses)]
