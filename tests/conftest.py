@@ -17,6 +17,7 @@ from ds2edge.features import FeatureSettings
 
 if TYPE_CHECKING:
     from ds2edge.training.checkpoint import Checkpoint
+    from ds2edge.training.network.model import AcousticModel
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("ds2edge", deadline=None)
@@ -60,8 +61,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tiny_checkpoint(seed: int) -> Checkpoint:
     """A random model of the deployed form, small, with batch norms that do something."""
-    from keras import ops
-
     from ds2edge.training.checkpoint import Checkpoint, variables
     from ds2edge.training.config import Convolution, ModelConfig, TrainConfig
     from ds2edge.training.network.model import build_model
@@ -79,8 +78,16 @@ def tiny_checkpoint(seed: int) -> Checkpoint:
             look_ahead=5,
         ),
     )
-    rng = np.random.default_rng(seed)
     model = build_model(config.model, config.features)
+    enliven(model, seed, 0.1)
+    return Checkpoint(config, variables(model), progress={"epoch": 0, "history": []})
+
+
+def enliven(model: AcousticModel, seed: int, spread: float) -> None:
+    """Weights of which every one does something, those of batch norms too."""
+    from keras import ops
+
+    rng = np.random.default_rng(seed)
     for variable in model.variables:
         name, shape = variable.path.rsplit("/", 1)[-1], variable.shape
         if name in ("mean", "beta"):
@@ -88,8 +95,7 @@ def tiny_checkpoint(seed: int) -> Checkpoint:
         elif name in ("variance", "gamma"):
             variable.assign(rng.uniform(0.5, 1.5, shape))
         else:
-            variable.assign(ops.convert_to_numpy(variable) + rng.normal(0, 0.1, shape))
-    return Checkpoint(config, variables(model), progress={"epoch": 0, "history": []})
+            variable.assign(ops.convert_to_numpy(variable) + rng.normal(0, spread, shape))
 
 
 @pytest.fixture(scope="session")

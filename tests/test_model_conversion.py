@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras import ops
+from conftest import enliven
 from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 from tensorflow.lite.tools import flatbuffer_utils
 
@@ -115,15 +115,8 @@ def loaded(content: bytes, folder: Path) -> InterpreterRuntime:
 
 def lively_model(config: ModelConfig, features: FeatureSettings) -> AcousticModel:
     """A model whose every weight does something, those of batch norms too."""
-    model, rng = build_model(config, features), np.random.default_rng(3)
-    for variable in model.variables:
-        name, shape = variable.path.rsplit("/", 1)[-1], variable.shape
-        if name in ("mean", "beta"):
-            variable.assign(rng.normal(0, 0.3, shape))
-        elif name in ("variance", "gamma"):
-            variable.assign(rng.uniform(0.5, 1.5, shape))
-        else:
-            variable.assign(ops.convert_to_numpy(variable) + rng.normal(0, 0.05, shape))
+    model = build_model(config, features)
+    enliven(model, 3, 0.05)
     return model
 
 
