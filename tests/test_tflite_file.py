@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ds2edge.bundle import load_bundle
 from ds2edge.errors import BackendError
-from ds2edge.runtimes.tflite_file import check_tflite_file
+from ds2edge.runtimes.tflite_file import MODEL_BUFFERS, _Table, check_tflite_file
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,17 @@ def test_changed_ones_are_refused_or_read(
     with suppress(BackendError):
         check_tflite_file(changed)
     assert changed.read_bytes() == bytes(content)
+
+
+def test_weights_that_reach_beyond_the_end_are_refused(models: list[Path], tmp_path: Path) -> None:
+    content = bytearray(models[1].read_bytes())
+    model = _Table(bytes(content), *struct.unpack_from("<I", content))
+    begin, length = max(
+        (buffer.vector(0, 1) for buffer in model.tables(MODEL_BUFFERS)), key=lambda found: found[1]
+    )
+    assert struct.unpack_from("<I", content, begin - 4) == (length,)
+    struct.pack_into("<I", content, begin - 4, len(content))
+    longer = tmp_path / "longer.tflite"
+    longer.write_bytes(content)
+    with pytest.raises(BackendError, match=r"it has \d+ bytes, needed \d+"):
+        check_tflite_file(longer)
