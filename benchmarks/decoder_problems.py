@@ -107,7 +107,7 @@ def bundle_log_probs(
     if cache and cache.is_file():
         with np.load(cache) as file:
             known = dict(file)
-    model = bundle.manifest.members["model.tflite"]
+    model = bundle.manifest.members[bundle.manifest.artefacts[0].file]
     keys = [hashlib.sha256(f"{model} {u.path}".encode()).hexdigest() for u in utterances]
     missing = {k: u for k, u in zip(keys, utterances, strict=True) if k not in known}
     if missing:

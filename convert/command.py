@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import MANIFEST, Bundle, load_bundle
+from ds2edge.bundle_archive import file_digest
 from ds2edge.convert.artefacts import FORMATS, Form
 from ds2edge.convert.card import formats_table, parity_table
 from ds2edge.convert.chunk import choose_chunk
@@ -22,7 +23,6 @@ from ds2edge.language_model import language_model_of, open_language_model
 from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
-from ds2edge.training.evaluation.listener import file_digest
 from ds2edge.training.evaluation.recognised import ModelFacts
 from ds2edge.training.keras_files import open_checkpoint
 

@@ -12,20 +12,17 @@ A bundle is verified when it is loaded. Nothing in it is executed.
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ds2edge.cache import cache_folder
+from ds2edge.bundle_archive import AGAIN, file_digest, unpack
 from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import BundleError, ConfigError, DecoderError, TextError
 from ds2edge.features import FeatureSettings
@@ -41,9 +38,7 @@ PLOT = "formats.png"  # of bundles with several artefacts
 ARCHIVE = ".ds2"  # ends the name of a bundle in one file
 FORMAT_2 = [{"file": "model.tflite", "weights": "int8"}]  # what bundles of that format have
 EMBEDDED = Path(__file__).parent / "bundles"
-LARGEST_MEMBER = 2**31  # bytes; an archive that claims more is refused
 LONGEST_DELAY = 5.0  # seconds
-AGAIN = "get the bundle again or convert the checkpoint again"
 
 
 @dataclass(frozen=True)
@@ -217,7 +212,7 @@ def write_bundle(folder: Path, manifest: Manifest, members: Mapping[str, bytes |
                 shutil.copyfile(content, new / name)
             else:
                 (new / name).write_bytes(content)
-        digests = {name: _digest(new / name) for name in sorted(members)}
+        digests = {name: file_digest(new / name) for name in sorted(members)}
         values = {
             "format": FORMAT,
             **asdict(manifest),
@@ -288,7 +283,7 @@ def _load_folder(folder: Path) -> Bundle:
 
 
 def _load_archive(path: Path) -> Bundle:
-    folder, fresh = _unpack(path)
+    folder, fresh = unpack(path)
     try:
         return _load_folder(folder)
     except BundleError:
@@ -346,7 +341,7 @@ def _verify_members(bundle: Bundle) -> None:
         if Path(name).name != name:
             raise BundleError(f"{bundle.folder}: member {name!r} is not a plain file name")
         try:
-            found = _digest(bundle.folder / name)
+            found = file_digest(bundle.folder / name)
         except (OSError, ValueError) as error:
             raise BundleError(
                 f"{bundle.folder}: member {name!r} cannot be read ({error}); {AGAIN}"
@@ -371,52 +366,3 @@ def _verify_pairing(manifest: Manifest) -> None:
     whole = 0 < grid.time_stride <= grid.chunk_frames and not grid.chunk_frames % grid.time_stride
     if not whole or grid.look_ahead < 0:
         raise BundleError(f"bundle {manifest.name!r} has an impossible step grid: {grid}")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unpack(path: Path) -> tuple[Path, bool]:
-    """Folder with the archive's members, unpacked once into the cache, keyed by hash.
-
-    Returns: the folder, and whether it was unpacked just now.
-    """
-    try:
-        key = _digest(path)[:32]
-    except OSError as error:
-        raise BundleError(f"cannot read bundle {path}: {error.strerror}") from None
-    target = cache_folder() / "bundles" / key
-    if target.is_dir():
-        return target, False
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as temporary:
-            _extract(path, Path(temporary) / "new")
-            (Path(temporary) / "new").rename(target)
-    except OSError:
-        if target.is_dir():  # another process was faster
-            return target, True
-        # A cache that is full or unwritable costs the unpacking each time, no more.
-        target = Path(tempfile.mkdtemp(prefix="ds2edge-"))
-        atexit.register(shutil.rmtree, target, ignore_errors=True)
-        _extract(path, target / "new")
-        return target / "new", True
-    return target, True
-
-
-def _extract(path: Path, folder: Path) -> None:
-    """Write the members of an archive, all of them plain files, into a new folder."""
-    import zipfile  # late: whoever has a folder does not need it
-
-    folder.mkdir()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                plain = Path(entry.filename).name == entry.filename and entry.filename != ".."
-                if not plain or entry.file_size > LARGEST_MEMBER:
-                    raise BundleError(f"{path}: member {entry.filename!r} is no plain, sane file")
-                (folder / entry.filename).write_bytes(archive.read(entry))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(f"{path} is not a whole .ds2 bundle: {error}; {AGAIN}") from None

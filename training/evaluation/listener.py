@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ import numpy as np
 from ds2edge.acoustic import log_softmax
 from ds2edge.audio import FloatArray
 from ds2edge.bundle import MANIFEST, Bundle, load_bundle
+from ds2edge.bundle_archive import file_digest
 from ds2edge.decoder import LogProbs
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.pipeline import load_pipeline
@@ -131,9 +131,3 @@ def model_log_probs(model: AcousticModel, recordings: Sequence[FloatArray]) -> l
 
 def _step(features: FeatureSettings, time_stride: int) -> int:
     return features.hop * time_stride
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

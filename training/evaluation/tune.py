@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import LANGUAGE_MODEL as MODEL_FILE
+from ds2edge.bundle_archive import file_digest
 from ds2edge.decoder import Decoder, LogProbs, SearchOptions
 from ds2edge.errors import ConfigError
 from ds2edge.progress import track
@@ -17,7 +18,6 @@ from ds2edge.text import normalise
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.evaluation.bootstrap import Interval
 from ds2edge.training.evaluation.evaluate import Source, check_folders, read_sources
-from ds2edge.training.evaluation.listener import file_digest
 from ds2edge.training.evaluation.metrics import Counts, word_counts, word_errors
 from ds2edge.training.evaluation.outputs import (
     Recogniser,
