@@ -117,7 +117,10 @@ def environment(accelerators: str) -> Any:
     It lives as long as the process: where one ends, LiteRT prints on standard error. Another one,
     which LiteRT makes when a buffer is first used, cannot be kept from ending.
     """
-    made = litert_module("environment").Environment.create(runtime_path=accelerators)
+    nowhere = str(Path(__file__).parent)  # LiteRT would load plug-ins of makers of NPUs
+    made = litert_module("environment").Environment.create(
+        runtime_path=accelerators, compiler_plugin_path=nowhere, dispatch_library_path=nowhere
+    )
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(made.capsule))
     _native.speak_at_exit()
     buffer = litert_module("tensor_buffer").TensorBuffer
