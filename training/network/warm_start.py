@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 from keras import ops
 
 from ds2edge.errors import DataError
-from ds2edge.training.checkpoint import Checkpoint, assign
+from ds2edge.training.checkpoint import Checkpoint, assign, variable_name
 from ds2edge.training.data.batches import Batch
 from ds2edge.training.network.layers import SequenceBatchNorm
 from ds2edge.training.network.model import AcousticModel, build_model
 
 Tensor = Any
+
+TAKES_STATES = re.compile(r"recurrence[1-9]/kernel|connected/kernel|head")
 
 
 def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[Batch]) -> None:
@@ -31,29 +34,54 @@ def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[B
 def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
     """Give `model` a checkpoint's weights.
 
-    A shorter look-ahead takes the first steps of the row convolution.
+    A shorter look-ahead takes the first steps of the row convolution. A model of both directions
+    grows out of a forward one: both begin as its only one, without row convolution.
 
     Raises:
         DataError: the checkpoint's model has other layers.
     """
     source = build_model(checkpoint.config.model, checkpoint.config.features)
     assign(source, checkpoint.weights)
-    row: Any = model.row.kernel if model.row else None
-    if len(model.variables) != len(source.variables):
+    given = {name: ops.convert_to_numpy(v) for name, v in _by_name(source).items()}
+    if model.both and not source.both:
+        given = _both_ways(given)
+    wanted = _by_name(model)
+    if given.keys() != wanted.keys():
+        first = min(given.keys() ^ wanted.keys())
         raise DataError(
-            f"the model to start from has other layers: {len(source.variables)} variables, "
-            f"needed {len(model.variables)}"
+            f"the model to start from has other layers: {len(given)} variables, needed "
+            f"{len(wanted)}; the first that only {'it' if first in given else 'the new model'} "
+            f"has is {first}"
         )
-    for variable, given in zip(model.variables, source.variables, strict=True):
-        value = ops.convert_to_numpy(given)
-        if variable is row:
+    for name, variable in wanted.items():
+        value = given[name]
+        if name == "row/kernel":
             value = value[: variable.shape[0]]
         if value.shape != tuple(variable.shape):
             raise DataError(
-                f"the model to start from has {given.path} of shape {value.shape}, "
+                f"the model to start from has {name} of shape {value.shape}, "
                 f"needed {tuple(variable.shape)}"
             )
         variable.assign(value)
+
+
+def _by_name(model: AcousticModel) -> dict[str, Any]:
+    """All but what dropout draws from."""
+    named = {variable_name(variable): variable for variable in model.variables}
+    return {name: variable for name, variable in named.items() if "seed_generator" not in name}
+
+
+def _both_ways(given: dict[str, Any]) -> dict[str, Any]:
+    """The weights of a forward model for one whose two directions are summed."""
+    both: dict[str, Any] = {}
+    for name, value in given.items():
+        if name.startswith(("row/", "row_norm/")):
+            continue
+        # What takes the sum of both directions took one of them before.
+        both[name] = value / 2 if TAKES_STATES.fullmatch(name) else value
+        if name.endswith("/recurrent"):
+            both[f"{name}_back"] = value
+    return both
 
 
 def measure_norms(model: AcousticModel, batches: Iterable[Batch]) -> None:
