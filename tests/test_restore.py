@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RECORDINGS, tiny_checkpoint
+from conftest import RECORDINGS, enliven, tiny_checkpoint
 from keras import ops
 
 from ds2edge import Bundle
@@ -22,11 +22,12 @@ from ds2edge.convert.parity import difference
 from ds2edge.convert.restore import restore
 from ds2edge.errors import DataError
 from ds2edge.features import FeatureExtractor
-from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint
+from ds2edge.training.checkpoint import Checkpoint, assign, load_checkpoint, variables
+from ds2edge.training.config import Convolution
 from ds2edge.training.data.batches import Batch, pad
 from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.network.model import AcousticModel, build_model
-from ds2edge.training.network.warm_start import measure_norms, warm_start
+from ds2edge.training.network.warm_start import measure_norms, take_weights, warm_start
 
 Frames = list[np.ndarray]
 
@@ -90,6 +91,32 @@ def test_a_shorter_look_ahead_keeps_the_nearest_steps(
     warm_start(model, checkpoint, [batch_of(frames)])
     row = ops.convert_to_numpy(model_of(checkpoint).row.kernel)
     np.testing.assert_array_equal(ops.convert_to_numpy(model.row.kernel), row[:4])
+
+
+def test_both_directions_grow_out_of_one(checkpoint: Checkpoint, frames: Frames) -> None:
+    config = replace(checkpoint.config.model, convolutions=(Convolution(4, 3, 5, 3, 2),))
+    forward = build_model(config, checkpoint.config.features)
+    enliven(forward, 3, 0.1)
+    grown = build_model(replace(config, direction="both"), checkpoint.config.features)
+    train_config = replace(checkpoint.config, model=config)
+    take_weights(grown, Checkpoint(train_config, variables(forward)))
+    steps = [one[i : i + 3] for one in frames for i in (30, 90)]
+    batch = batch_of(steps)  # in a single step no direction knows what the other does not
+    inputs = {"features": batch.features, "frames": batch.frames}
+    for once, twice in zip(
+        forward.with_states(inputs)[1], grown.with_states(inputs)[1], strict=True
+    ):
+        assert np.ptp(ops.convert_to_numpy(once)) > 0.1
+        np.testing.assert_allclose(2 * ops.convert_to_numpy(once), twice, atol=1e-5)
+
+
+def test_nothing_grows_out_of_a_model_that_normalises_inputs(checkpoint: Checkpoint) -> None:
+    config = replace(checkpoint.config.model, norm="input")
+    model = build_model(config, checkpoint.config.features)
+    given = Checkpoint(replace(checkpoint.config, model=config), variables(model))
+    grown = build_model(replace(config, direction="both"), checkpoint.config.features)
+    with pytest.raises(DataError, match="cannot grow a way back"):
+        take_weights(grown, given)
 
 
 @pytest.mark.parametrize("change", [{"units": 32}, {"layers": 1}, {"look_ahead": 9}])

@@ -38,12 +38,14 @@ def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
     grows out of a forward one: both begin as its only one, without row convolution.
 
     Raises:
-        DataError: the checkpoint's model has other layers.
+        DataError: the checkpoint's model has other layers, or normalises what is to be a sum.
     """
     source = build_model(checkpoint.config.model, checkpoint.config.features)
     assign(source, checkpoint.weights)
     given = {name: ops.convert_to_numpy(v) for name, v in _by_name(source).items()}
     if model.both and not source.both:
+        if source.config.norm == "input":
+            raise DataError('a model with model.norm = "input" cannot grow a way back')
         given = _both_ways(given)
     wanted = _by_name(model)
     if given.keys() != wanted.keys():
