@@ -24,7 +24,7 @@ SOURCES := pyproject.toml CMakeLists.txt \
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test test-system docs faults lm-tools system-packages check lm-check system-check clean
+.PHONY: help demo test test-slow test-system docs faults lm-tools system-packages check lm-check system-check clean
 
 # $(call need_packages,NAMES): all that are missing, in one line; says nothing outside Debian.
 define need_packages
@@ -50,6 +50,7 @@ include native/checks.mk
 help:
 	@echo "make demo         build, install into $(VENVS)/demo, transcribe a recording"
 	@echo "make test         build, install into $(VENVS)/test with TensorFlow, run all checks and tests"
+	@echo "make test-slow    tests that train or measure for some minutes"
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
 	@echo "                  and Mesa 25's software Vulkan: $(LAVAPIPE)"
 	@echo "make docs         build the documentation into build/docs"
@@ -60,7 +61,7 @@ help:
 	@echo "make fuzz-check   plant memory errors in a copy of the source; a fuzzer must find each"
 	@echo "make sanitize-threads SECONDS=600    mixed work on eight threads under ThreadSanitizer"
 	@echo "make threads-check   plant data races in a copy of the source; the threads must show each"
-	@echo "make soak         make fuzz, fuzz-check, sanitize-threads and threads-check"
+	@echo "make soak         make test-slow, fuzz, fuzz-check, sanitize-threads and threads-check"
 	@echo "                  these six need Debian packages: $(NATIVE_PACKAGES)"
 	@echo "make clean        remove $(VENVS)/ and build/"
 	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
@@ -74,7 +75,10 @@ demo: $(VENVS)/demo/.installed
 test: $(VENVS)/test/.installed
 	$(VENVS)/test/bin/ruff check .
 	cd tests && ../$(VENVS)/test/bin/mypy --config-file ../pyproject.toml --package ds2edge
-	$(VENVS)/test/bin/pytest -n 2 --dist loadfile -m 'not system'
+	$(VENVS)/test/bin/pytest -n 2 --dist loadfile -m 'not system and not slow'
+
+test-slow: $(VENVS)/test/.installed
+	$(VENVS)/test/bin/pytest -m slow
 
 test-system: $(VENVS)/test/.installed $(VENVS)/tflite/.installed system-check lm-tools
 	$(VENVS)/test/bin/pytest -m system

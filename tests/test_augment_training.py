@@ -209,6 +209,7 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "dev_error", lambda *_: ErrorRate(1, 2))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(
     corpus: Path, tmp_path: Path, hashing: None
 ) -> None:

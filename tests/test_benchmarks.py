@@ -85,6 +85,7 @@ def test_the_slope_is_for_an_hour(long_stream: ModuleType) -> None:
     assert memory.slope == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_a_long_stream_is_measured() -> None:
     done = run("long_stream.py", "--hours", "0.01")  # the fewest windows
     assert done.stderr == ""
@@ -99,6 +100,7 @@ def test_a_missing_recording_is_said_in_one_line() -> None:
     assert done.stderr == "long_stream.py: cannot read nothing.wav: No such file or directory\n"
 
 
+@pytest.mark.slow
 def test_a_cold_start_is_measured() -> None:
     done = run("cold_start.py", "--repeats", "1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -164,6 +166,7 @@ def test_references_of_ctc_and_recurrence_are_their_definitions(scripts: None) -
     assert right["gradient"][0, 1, 2] == pytest.approx(slope, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_ctc_is_compared_with_its_reference() -> None:
     done = run(
         "ctc.py", "--shapes", "3,12,4,6", "--threads", "1", "--repeats", "1", "--only", "ours"

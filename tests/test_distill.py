@@ -197,6 +197,7 @@ def test_a_student_learns_from_a_teacher_without_transcripts(
     assert min(h["dev_cer"] for h in history) < 0.3
 
 
+@pytest.mark.slow
 def test_a_distillation_that_is_stopped_goes_on_as_if_it_had_not(
     corpus: Path, teacher: Checkpoint, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "SIZE", 64)
 
 
+@pytest.mark.slow
 def test_parts_add_up_and_every_one_is_named(corpora: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(CONFIG)
     command = [sys.executable, "-P", "-m", "ds2edge.cli", "train", tmp_path / "tiny.toml"]

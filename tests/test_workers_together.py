@@ -116,6 +116,7 @@ def alike(one: Path, other: Path, tolerance: float) -> None:
                 np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_also_when_they_are_killed(command: Any, tmp_path: Path) -> None:
     assert cli.main(command(tmp_path / "one")) == 0
     with Process(command(tmp_path / "two", "--workers", "2")) as process:
