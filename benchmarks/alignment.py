@@ -82,12 +82,16 @@ class Aligner:
 
     def _learn(self, word: str) -> None:
         if self._decoder.lookup_word(word) is None:
-            letters = [letter for letter in word if letter in ascii_lowercase]
-            sounds = [SOUNDS.get(letter, letter.upper()) for letter in letters]
-            self._decoder.add_word(word, " ".join(sounds) or "AH", True)
+            self._decoder.add_word(word, guessed_sounds(word), True)
             self._guessed.add(word)
 
     def _process(self, pcm: bytes) -> None:
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, no_search=False, full_utt=True)
         self._decoder.end_utt()
+
+
+def guessed_sounds(word: str) -> str:
+    """A pronunciation for pocketsphinx, letter by letter."""
+    letters = [letter for letter in word if letter in ascii_lowercase]
+    return " ".join(SOUNDS.get(letter, letter.upper()) for letter in letters) or "AH"

@@ -40,7 +40,7 @@ import numpy
 numpy_imported = time.perf_counter()
 import ds2edge
 imported = time.perf_counter()
-transcriber = ds2edge.Transcriber()
+transcriber = ds2edge.Transcriber(*sys.argv[2:])
 loaded = time.perf_counter()
 from ds2edge.audio_file import read_audio
 with transcriber.stream(16000) as stream:

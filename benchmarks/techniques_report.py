@@ -1,16 +1,16 @@
-"""What the rows of techniques.py found: a table, a plot, JSON lines, all from stored files."""
+"""What rows found: a table, a plot, JSON lines, all from stored files."""
 
 from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from techniques_rows import BASE, Place, Row, Work
+from techniques_rows import BASE, Place, Row, Work, read_work
 
 from ds2edge.training.checkpoint import load_checkpoint
 from ds2edge.training.evaluation.bootstrap import Bootstrap, Difference, Interval
@@ -90,9 +90,6 @@ def _result(row: Row, place: Place, found: dict[str, Evaluation]) -> Result:
         apart, rates = line.apart, (line.first, line.second)
     steps = read_records(place.run / "steps.jsonl")
     history = read_records(place.run / "history.jsonl")
-    usage = read_records(place.usage)
-    # Of a process that was killed nothing is known: its updates took as long as the others'.
-    each = sum(u["processor"] for u in usage) / max(1, sum(u["updates"] for u in usage))
     weights = load_checkpoint(place.checkpoint).weights
     return Result(
         row,
@@ -105,10 +102,23 @@ def _result(row: Row, place: Place, found: dict[str, Evaluation]) -> Result:
         [step["loss"] for step in steps],
         history,
         sum(epoch["seconds"] for epoch in history) / 60,
-        each * len(steps) / 60,
+        processor_minutes(place, len(steps)),
         sum(value.size for value in weights.values()),
-        Work(**json.loads(place.work.read_text())),
+        read_work(place),
     )
+
+
+def processor_minutes(place: Place, updates: int) -> float:
+    """That all updates of a row took, all threads together."""
+    usage = read_records(place.usage)
+    # Of a process that was killed nothing is known: its updates took as long as the others'.
+    each = sum(u["processor"] for u in usage) / max(1, sum(u["updates"] for u in usage))
+    return float(each * updates / 60)
+
+
+def is_chance(result: Result) -> bool:
+    """Whether it is the base but for the seed."""
+    return set(result.row.changes) == {"optimizer.seed"}
 
 
 def outcome(apart: Difference | None, rates: Sequence[float]) -> str:
@@ -122,13 +132,25 @@ def outcome(apart: Difference | None, rates: Sequence[float]) -> str:
     return "better" if apart.rate < 0 else "worse"
 
 
+def write_techniques(rows: Sequence[Row], out: Path) -> list[Result]:
+    """The report of those that are done by now. Returns: what they found."""
+    results = load_results(rows, out)
+    write_report(results, out)
+    return results
+
+
 def write_report(results: Sequence[Result], out: Path) -> None:
     """techniques.md, techniques.jsonl and techniques.png, of the rows that are done."""
-    with partial_file(out / "techniques.jsonl", sync=False) as file:
-        file.write("".join(json.dumps(as_record(r)) + "\n" for r in results).encode())
-    with partial_file(out / "techniques.md", sync=False) as file:
-        file.write(markdown(results).encode())
+    write_files(out, "techniques", [as_record(r) for r in results], markdown(results))
     draw(results, out / "techniques.png")
+
+
+def write_files(out: Path, name: str, records: Sequence[dict[str, Any]], page: str) -> None:
+    """JSON lines and a page of Markdown."""
+    with partial_file(out / f"{name}.jsonl", sync=False) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+    with partial_file(out / f"{name}.md", sync=False) as file:
+        file.write(page.encode())
 
 
 def as_record(result: Result) -> dict[str, Any]:
@@ -141,55 +163,73 @@ def as_record(result: Result) -> dict[str, Any]:
 
 def table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """Header and rows."""
-    header = ["row", "dev CER % (95 %)", "WER %", "against", "CER points (95 %)", "p", "outcome"]
-    header += ["the paper", "", "loss", "core min", "parameters", "audio s per core s", "left out"]
-    return header, [_cells(result) for result in results]
-
-
-def _cells(result: Result) -> list[str]:
-    row, apart = result.row, result.apart
-    shown = ["", "", ""]
-    if apart:
-        ends = apart.interval or ()
-        interval = f" ({' to '.join(f'{100 * end:+.1f}' for end in ends)})" if ends else ""
-        shown = [row.against, f"{100 * apart.rate:+.1f}{interval}", f"{apart.p:.4f}"]
-    work = result.work
-    return [
-        row.title,
-        _with_interval(result.cer, result.cer_interval),
-        f"{result.wer:.1f}",
-        *shown,
-        result.outcome,
-        row.paper,
-        result.agreement,
-        f"{np.mean(result.losses[-SMOOTH:]):.3f}",
-        f"{result.processor_minutes:.1f}",
-        f"{result.parameters / 1e6:.2f} M",
-        f"{result.speed:.0f}",
-        f"{work.left_out} of {work.recordings}",
+    return [*ACCURACY, *PAPER, *COST], [
+        [cell(result) for cell in (*ACCURACY.values(), *PAPER.values(), *COST.values())]
+        for result in results
     ]
+
+
+def _points(result: Result) -> str:
+    if not result.apart:
+        return ""
+    ends = result.apart.interval or ()
+    interval = f" ({' to '.join(f'{100 * end:+.1f}' for end in ends)})" if ends else ""
+    return f"{100 * result.apart.rate:+.1f}{interval}"
+
+
+# Columns of a table.
+Columns = dict[str, Callable[[Result], str]]
+ACCURACY: Columns = {
+    "row": lambda r: r.row.title,
+    "dev CER % (95 %)": lambda r: _with_interval(r.cer, r.cer_interval),
+    "WER %": lambda r: f"{r.wer:.1f}",
+    "against": lambda r: r.row.against if r.apart else "",
+    "CER points (95 %)": _points,
+    "p": lambda r: f"{r.apart.p:.4f}" if r.apart else "",
+    "outcome": lambda r: r.outcome,
+}
+PAPER: Columns = {
+    "the paper": lambda r: r.row.paper,
+    "": lambda r: r.agreement,
+}
+COST: Columns = {
+    "loss": lambda r: f"{np.mean(r.losses[-SMOOTH:]):.3f}",
+    "core min": lambda r: f"{r.processor_minutes:.1f}",
+    "parameters": lambda r: f"{r.parameters / 1e6:.2f} M",
+    "audio s per core s": lambda r: f"{r.speed:.0f}",
+    "left out": lambda r: f"{r.work.left_out} of {r.work.recordings}",
+}
 
 
 def markdown(results: Sequence[Result]) -> str:
     """The table with what has to be known to read it."""
-    header, rows = table(results)
+    return page(*table(results), notes(results))
+
+
+def page(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """A table and paragraphs below it, as Markdown."""
     lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
-    notes = [
+    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """What has to be known to read the rates."""
+    found = [
         "Greedy, on sentences that no row was trained on, by the last epoch's averaged weights. "
         "p: permutations of utterances; brackets: 95 % bootstrap intervals. Both tell what other "
         "sentences would do, not what another seed would: for that there is a row.",
         f"A row is {INCONCLUSIVE} where it or the other one is above {LIMIT:g} % CER. `left out`: "
         "recordings too short for their text at that stride, or unreadable.",
     ]
-    if chance := [r for r in results if set(r.row.changes) == {"optimizer.seed"}]:
+    if chance := [r for r in results if is_chance(r)]:
         points = 100 * abs(chance[0].apart.rate) if chance[0].apart else 0.0
         others = [r for r in results if r.apart and r is not chance[0]]
         within = [r.row.title for r in others if r.apart and 100 * abs(r.apart.rate) <= points]
-        notes.append(
+        found.append(
             f"Another seed alone makes {points:.1f} points. "
             f"No more than that: {', '.join(within) or 'none'}."
         )
-    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
+    return found
 
 
 def draw(results: Sequence[Result], path: Path) -> None:

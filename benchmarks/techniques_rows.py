@@ -1,4 +1,4 @@
-"""The rows of techniques.py: what each trains, on which recordings, and where its files are."""
+"""Rows of benchmarks that train: what each trains, on which recordings, where its files are."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class Row:
             if last not in place:
                 raise ConfigError(f"row {self.name}: the configuration has no key {key!r}")
             place[last] = value
+        if any(key.startswith("features.") for key in self.changes):
+            values["features"] |= {"mean": (), "deviation": ()}  # other features have others
         return from_dict(TrainConfig, {**values, "name": self.name})
 
 
@@ -62,9 +64,10 @@ class Plan:
 
     base: TrainConfig
     rows: tuple[Row, ...]
+    marked: str = ""  # row that stands for what was chosen in the end
 
     def chosen(self, names: Sequence[str]) -> list[Row]:
-        """Rows of these names, all without any, and what they need: base, others, teachers.
+        """Rows of these names, all without any, and what they need: those beside them, teachers.
 
         Raises:
             ConfigError: there is no such row.
@@ -75,9 +78,17 @@ class Plan:
             if name not in known:
                 raise ConfigError(f"no row {name!r}; there are {', '.join(known)}")
             row = known[name]
-            needed = (BASE, row.against, row.teacher)
+            needed = (row.against, row.teacher)
             wanted += [other for other in needed if other and other not in wanted]
         return [row for row in self.rows if row.name in wanted]
+
+
+@dataclass(frozen=True)
+class Like:
+    """What a plan takes from another one: its base, and some of its rows."""
+
+    plan: str  # file beside it
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,16 +142,23 @@ def read_plan(path: Path) -> Plan:
     """Raises: ConfigError: no such file, not TOML, an unknown key or a value that cannot be."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        base = from_dict(TrainConfig, {"name": BASE, **values.get("base", {})}, "base.")
         rows = tuple(from_dict(Row, row, "rows.") for row in values.get("rows", []))
+        if "like" in values:
+            like = from_dict(Like, values["like"], "like.")
+            other = read_plan(path.with_name(like.plan))
+            base, rows = other.base, (*other.chosen(like.rows), *rows)
+        else:
+            base = from_dict(TrainConfig, {"name": BASE, **values.get("base", {})}, "base.")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from None
     base = replace(base, data=replace(base.data, dev=base.data.train))
-    plan = Plan(base, rows)
+    plan = Plan(base, rows, values.get("marked", ""))
     for row in plan.chosen([]):
         row.config(base)
+    if plan.marked:
+        plan.chosen([plan.marked])
     return plan
 
 
@@ -173,12 +191,20 @@ def with_statistics(config: TrainConfig, out: Path) -> TrainConfig:
     path = Place(out, BASE).config
     if path.exists():
         known = load_config(path)
-        features = replace(known.features, mean=(), deviation=())
-        if replace(known, features=features) != config:
+        if without_statistics(known) != config:
             raise ConfigError(f"{out} has rows of another base; give another --out")
         return known
-    tokens = token_set(config.model)
-    data = config.data
+    return measured(config, out)
+
+
+def without_statistics(config: TrainConfig) -> TrainConfig:
+    """As it was before they were measured."""
+    return replace(config, features=replace(config.features, mean=(), deviation=()))
+
+
+def measured(config: TrainConfig, out: Path) -> TrainConfig:
+    """The same with the statistics of its features in what it trains on."""
+    tokens, data = token_set(config.model), config.data
     corpora = read_corpora(out / "data", data.train, "train", data.longest, tokens)
     return replace(config, features=feature_statistics(corpora.utterances, config.features))
 
@@ -190,10 +216,19 @@ def prepare_row(row: Row, base: TrainConfig, out: Path) -> Work:
         ConfigError: the folder has this row with another configuration.
     """
     config, place = row.config(base), Place(out, row.name)
-    if place.config.exists() and load_config(place.config) != config:
-        raise ConfigError(f"{place.config} is another row than {row.title!r}; give another --out")
+    if place.config.exists():
+        known = load_config(place.config)
+        if (known if config.features.mean else without_statistics(known)) != config:
+            raise ConfigError(
+                f"{place.config} is another row than {row.title!r}; give another --out"
+            )
+        config = known
+    elif not config.features.mean:
+        config = measured(config, out)
     with partial_file(place.config) as file:
         file.write(to_toml(config.as_dict()).encode())
+    if place.evaluation.exists():
+        return read_work(place)
     tokens, data, cache = token_set(config.model), config.data, cache_folder() / "features"
     corpora = read_corpora(out / "data", data.train, "train", data.longest, tokens)
     stride = config.model.time_stride
@@ -211,6 +246,11 @@ def prepare_row(row: Row, base: TrainConfig, out: Path) -> Work:
     with partial_file(place.work) as file:
         file.write(json.dumps(vars(work)).encode())
     return work
+
+
+def read_work(place: Place) -> Work:
+    """What `prepare_row` found that there is to do."""
+    return Work(**json.loads(place.work.read_text()))
 
 
 def to_toml(values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Trains and evaluates the rows of techniques.py, several at a time, and goes on with them."""
+"""Trains and evaluates rows, several at a time, and goes on with what was interrupted."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Protocol
 
-from common import print_table
-from techniques_report import load_results, table, write_report
+from techniques_report import write_techniques
 from techniques_rows import (
     Place,
+    Plan,
     Row,
     manifest,
     prepare_row,
-    read_plan,
+    read_work,
     split_corpora,
     with_statistics,
 )
+from techniques_taken import take_runs
 
 from ds2edge.arguments import INTERRUPTED, SOME_FAILED
 from ds2edge.progress import track
@@ -36,34 +38,70 @@ GRACE = 120.0  # seconds to write a checkpoint in, when interrupted
 log = logging.getLogger("techniques")
 
 
-def run(plan_path: Path, names: Sequence[str], data: Path, out: Path, jobs: int) -> int:
-    """Everything that techniques.py does. Returns: the exit code."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    plan = read_plan(plan_path)
+class Found(Protocol):
+    """What there is to say of a row that is done."""
+
+    @property
+    def row(self) -> Row: ...
+    @property
+    def cer(self) -> float: ...
+    @property
+    def minutes(self) -> float: ...
+
+
+# Writes what is done by now of some rows below a folder, and says what it is.
+Report = Callable[[Sequence[Row], Path], Sequence[Found]]
+
+
+def run(
+    plan: Plan,
+    names: Sequence[str],
+    data: Path,
+    out: Path,
+    jobs: int,
+    runs: Path | None = None,
+    report: Report = write_techniques,
+) -> int:
+    """Train the rows of a plan on its split of the corpora.
+
+    Args:
+        runs: folder of runs that need not be trained again.
+
+    Returns: the exit code.
+    """
     rows = plan.chosen(names)
     split_corpora(plan.base, data, out)
+    if runs:
+        taken = take_runs(plan, rows, runs, out)
+        log.info("taken from %s: %s", runs, ", ".join(row.name for row in taken) or "nothing")
     base = with_statistics(plan.base, out)
-    work = {row.name: prepare_row(row, base, out) for row in rows}
-    runner = Runner(rows, plan.rows, out, jobs)
-    try:
-        total = sum(work[row.name].updates for row in rows)
-        for _ in track(runner.updates(), "updates of all rows", total):
-            pass
-    except KeyboardInterrupt:
-        runner.stop()
-        log.info("stopped; the same command goes on")
-        return INTERRUPTED
-    print_table(*table(load_results(plan.rows, out)))
-    print(f"\n{out / 'techniques.md'}")
-    return SOME_FAILED if runner.failed else 0
+    for row in rows:
+        prepare_row(row, base, out)
+    code = Runner(rows, plan.rows, out, jobs, report).run()
+    report(plan.rows, out)  # if all was done before, too
+    return code
 
 
 class Runner:
     """Trains and evaluates rows, several at a time."""
 
-    def __init__(self, rows: Sequence[Row], shown: Sequence[Row], out: Path, jobs: int) -> None:
-        """`shown`: rows of the table, as far as they are done by now or before."""
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        shown: Sequence[Row],
+        out: Path,
+        jobs: int,
+        report: Report = write_techniques,
+        evaluate: Sequence[object] = (),
+    ) -> None:
+        """The rows have been prepared.
+
+        Args:
+            shown: rows of the report, as far as they are done by now or before.
+            evaluate: options of `ds2edge evaluate`.
+        """
         self.rows, self.shown, self.out, self.jobs = rows, shown, out, jobs
+        self.report, self.evaluate = report, evaluate
         self.failed: list[Row] = []
         self._children: set[int] = set()
         cores = sorted(os.sched_getaffinity(0))
@@ -71,6 +109,18 @@ class Runner:
         self._cores: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
         for share in shares:
             self._cores.put(share or set(cores))
+
+    def run(self) -> int:
+        """All of it, with a progress bar. Returns: the exit code."""
+        try:
+            total = sum(_updates(self.out, row) for row in self.rows)
+            for _ in track(self.updates(), "updates of all rows", total):
+                pass
+        except KeyboardInterrupt:
+            self.stop()
+            log.info("stopped; the same command goes on")
+            return INTERRUPTED
+        return SOME_FAILED if self.failed else 0
 
     def updates(self) -> Iterator[None]:
         """Work until all is done, and yield for each update that was done meanwhile or before."""
@@ -128,7 +178,7 @@ class Runner:
         self._command(train, place)
         folders = [corpus.folder for corpus in load_config(place.config).data.dev]
         part = place.evaluation.with_suffix(".part.json")
-        model = ["--checkpoint", place.checkpoint, "--json", part]
+        model = ["--checkpoint", place.checkpoint, *self.evaluate, "--json", part]
         manifests = [manifest(self.out, folder) for folder in folders]
         self._command(["evaluate", *manifests, "--split", "dev", *model], place, counts=False)
         os.replace(part, place.evaluation)
@@ -173,8 +223,7 @@ class Runner:
             self.failed.append(row)
             log.error("%s failed: %s", row.name, error)
             return
-        results = load_results(self.shown, self.out)
-        write_report(results, self.out)
+        results = self.report(self.shown, self.out)
         (found,) = [result for result in results if result.row is row]
         log.info("%s: dev CER %.1f %%, %.0f min", row.name, found.cer, found.minutes)
 
@@ -202,5 +251,4 @@ def count_updates(place: Place) -> int:
 
 
 def _updates(out: Path, row: Row) -> int:
-    updates: int = json.loads(Place(out, row.name).work.read_text())["updates"]
-    return updates
+    return read_work(Place(out, row.name)).updates

@@ -18,49 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 from sound_server import until
+from stored_rows import BENCHMARKS, SMALL, benchmark_scripts, store
 
 from ds2edge.errors import ConfigError
-from ds2edge.training.checkpoint import Checkpoint, save_checkpoint
+from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.bootstrap import Difference
-from ds2edge.training.evaluation.recognised import Evaluation, ModelFacts, Recognised, to_json
 from ds2edge.training.snapshot import differences
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
 PLAN = BENCHMARKS / "techniques.toml"
-SENTENCE = "one two three four five six seven eight nine ten"
-
-SMALL = """
-[base.model]
-convolutions = [{ channels = 4, time = 9, frequency = 0, time_stride = 3 }]
-layers = 1
-units = 8
-look_ahead = 2
-[base.data]
-train = [{ folder = "speech" }]
-speeds = [1.0]
-[base.optimizer]
-epochs = 1
-precision = "float32"
-[[rows]]
-name = "base"
-title = "the base"
-[[rows]]
-name = "seed"
-title = "another seed"
-changes = { "optimizer.seed" = 2 }
-[[rows]]
-name = "both"
-title = "in both directions"
-changes = { "model.direction" = "both" }
-paper = "better, it says"
-expected = "better"
-[[rows]]
-name = "distilled"
-title = "from both"
-teacher = "both"
-"""
 
 # In the place of `ds2edge`: hands out what is stored.
 FAKE = """#!/bin/bash
@@ -86,15 +53,8 @@ cp "$STORED/runs/$name/"{steps.jsonl,history.jsonl,last.npz} "$out"
 
 @pytest.fixture(scope="module", autouse=True)
 def scripts() -> Iterator[None]:
-    """They are imported as they import each other, and forgotten afterwards."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        for name in names:
-            patch.setenv(name, "1")
+    with benchmark_scripts():
         yield
-    for name in ("common", *(path.stem for path in BENCHMARKS.glob("techniques*.py"))):
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -117,28 +77,6 @@ def small(rows: ModuleType, tmp_path: Path) -> Any:
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     return rows.read_plan(path)
-
-
-def store(rows: ModuleType, out: Path, row: Any, lost: list[int], checkpoint: Checkpoint) -> None:
-    """The files of a row that loses so many of ten words of each utterance."""
-    place = rows.Place(out, row.name)
-    words = SENTENCE.split()
-    heard = [
-        Recognised("x dev", f"{i}.wav", "s", "dev", 3.0, SENTENCE, {"greedy": " ".join(words[n:])})
-        for i, n in enumerate(lost)
-    ]
-    place.run.mkdir(parents=True)
-    steps = [{"step": i + 1, "loss": 4 / (i + 1)} for i in range(60)]
-    epochs = [
-        {"epoch": i + 1, "loss": 3 - i, "dev_cer": 0.5 - i / 10, "seconds": 90} for i in range(2)
-    ]
-    for name, records in (("steps", steps), ("history", epochs)):
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        (place.run / f"{name}.jsonl").write_text(text)
-    save_checkpoint(place.checkpoint, checkpoint)
-    place.work.write_text(json.dumps(vars(rows.Work(60, 7200.0, 3, 100))))
-    place.usage.write_text(json.dumps({"updates": 30, "processor": 60.0, "seconds": 70.0}) + "\n")
-    place.evaluation.write_text(to_json(Evaluation(ModelFacts(row.name, "abc"), tuple(heard)), {}))
 
 
 LOST = {"base": 2, "seed": 2, "both": 1, "distilled": 7}  # words of ten
@@ -438,6 +376,7 @@ def test_stopped_it_asks_for_a_checkpoint_and_goes_on(
     assert (out / "runs" / "distilled" / "evaluation.json").exists()
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_real_speech(small: Any, tmp_path: Path, cache: Path) -> None:
     out = tmp_path / "out"
     options = ["--data", ROOT / "tests" / "data", "--plan", tmp_path / "small.toml", "--out", out]
