@@ -30,15 +30,8 @@ endef
 WITH_CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 ADDRESS := "-DDS2_SANITIZE=address,undefined"
 # The compiler of Python's modules: its runtime can be loaded into a Python that was built without.
-FOR_PYTHON := -DCMAKE_C_COMPILER=$(CC) -DCMAKE_CXX_COMPILER=$(CXX) -DDS2_NATIVE_TESTS=ON
-THREAD := $(FOR_PYTHON) -DDS2_SANITIZE=thread
-# All of ds2edge but the native module, which comes from build/asan or build/tsan.
-SANITIZED_PYTHON := $(VENVS)/sanitized/bin/python
-# $(call install_native,FOLDER)
-define install_native
-	@$(TOOLS)/cmake --install build/$(1) >build/$(1).log --prefix \
-	  "$$($(SANITIZED_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
-endef
+THREAD := -DCMAKE_C_COMPILER=$(CC) -DCMAKE_CXX_COMPILER=$(CXX) -DDS2_SANITIZE=thread \
+  -DDS2_NATIVE_TESTS=ON
 
 $(TOOLS)/.installed: | check
 	@test -x $(TOOLS)/pip || $(PYTHON) -m venv $(VENVS)/tools
@@ -49,40 +42,48 @@ sanitize: SECONDS = 10
 sanitize: sanitize-native sanitize-python sanitize-threads
 
 sanitize-native: | native-check $(TOOLS)/.installed
-	@echo "Building native tests and module with AddressSanitizer and UBSan, and with ThreadSanitizer ..."
-	$(call configure,asan,$(FOR_PYTHON) $(ADDRESS))
-	$(call compile,asan,native_tests native_stress _native)
+	@echo "Building the native tests with AddressSanitizer and UBSan, and with ThreadSanitizer ..."
+	$(call configure,asan,$(WITH_CLANG) $(ADDRESS) -DDS2_NATIVE_TESTS=ON)
+	$(call compile,asan,native_tests native_stress)
 	$(call configure,tsan,$(THREAD))
-	$(call compile,tsan,native_tests native_stress _native)
+	$(call compile,tsan,native_tests native_stress)
 	$(SANITIZED) build/asan/native/tests/native_tests --minimal
 	$(SANITIZED) build/asan/native/tests/native_stress
 	build/tsan/native/tests/native_tests --minimal
 	build/tsan/native/tests/native_stress
 
 # libstdc++ as well, or AddressSanitizer does not find what throws exceptions.
-sanitize-python: sanitize-native $(VENVS)/sanitized/.installed
-	$(call install_native,asan)
+sanitize-python: $(VENVS)/asan/.installed
 	$(SANITIZED):detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) \
 	  $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	  $(SANITIZED_PYTHON) -P -m pytest -q -p no:cacheprovider $(NATIVE_PYTEST)
+	  $(VENVS)/asan/bin/pytest -q -p no:cacheprovider $(NATIVE_PYTEST)
+
+$(VENVS)/asan/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Installing ds2edge with AddressSanitizer and UBSan into $(VENVS)/asan ..."
+	@test -x $(VENVS)/asan/bin/pip || $(PYTHON) -m venv $(VENVS)/asan
+	@$(VENVS)/asan/bin/python $(PIP_INSTALL) -C build-dir=build/asan-python -C install.strip=false \
+	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[native-tests]'
+	@touch $@
 
 # Eight threads and one Transcriber, under ThreadSanitizer.
-sanitize-threads: $(VENVS)/sanitized/.installed | native-check $(TOOLS)/.installed
+sanitize-threads: $(VENVS)/tsan/.installed | native-check $(TOOLS)/.installed
 	@echo "Building the native module with ThreadSanitizer ..."
 	$(call configure,tsan,$(THREAD))
 	$(call compile,tsan,_native)
-	$(call install_native,tsan)
-	@CXX="$(CXX)" bash native/tests/race_free.sh $(SANITIZED_PYTHON) --seconds $(SECONDS)
+	@$(TOOLS)/cmake --install build/tsan >build/tsan.log --prefix \
+	  "$$($(VENVS)/tsan/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+	@CXX="$(CXX)" bash native/tests/race_free.sh $(VENVS)/tsan/bin/python --seconds $(SECONDS)
 
-$(VENVS)/sanitized/.installed: $(SOURCES) $(SOURCE_LIST) | check
-	@echo "Installing ds2edge into $(VENVS)/sanitized ..."
-	@test -x $(VENVS)/sanitized/bin/pip || $(PYTHON) -m venv $(VENVS)/sanitized
-	@$(SANITIZED_PYTHON) $(PIP_INSTALL) -C wheel.cmake=false '.[native-tests]'
+# All but the native module, which comes from build/tsan.
+$(VENVS)/tsan/.installed: $(SOURCES) $(SOURCE_LIST) | check
+	@echo "Installing ds2edge into $(VENVS)/tsan ..."
+	@test -x $(VENVS)/tsan/bin/pip || $(PYTHON) -m venv $(VENVS)/tsan
+	@$(VENVS)/tsan/bin/python $(PIP_INSTALL) -C wheel.cmake=false .
 	@touch $@
 
-threads-check: $(VENVS)/sanitized/.installed | native-check $(TOOLS)/.installed
+threads-check: $(VENVS)/tsan/.installed | native-check $(TOOLS)/.installed
 	@CC="$(CC)" CXX="$(CXX)" TOOLS=$(TOOLS) bash native/tests/planted_races.sh build/threads-check \
-	  $(SANITIZED_PYTHON) "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
+	  $(VENVS)/tsan/bin/python "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
 
 fuzz: | native-check $(TOOLS)/.installed
 	$(call configure,fuzz,$(WITH_CLANG) $(ADDRESS) -DDS2_FUZZ=ON)
