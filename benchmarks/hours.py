@@ -21,7 +21,7 @@ EPILOG = """examples:
   python benchmarks/hours.py --data speech --out ~/hours --language-model en
       all rows, the cheapest first; interrupted, the same command goes on, and rows that are done
       stay
-  python benchmarks/hours.py --data speech --out ~/hours --rows 0.28h 0.57h
+  python benchmarks/hours.py --data speech --out ~/hours --rows 0.27h 0.55h
       these; the others may follow
 
 in --out:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 settings.register_profile("ds2edge", deadline=None)
 settings.load_profile("ds2edge")
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SPEECH = Path(__file__).parent / "data" / "speech"
 FORMAT_3 = Path(__file__).parent / "data" / "bundles" / "format-3.ds2"
 RECORDINGS = sorted(p for p in SPEECH.iterdir() if p.suffix in {".mp3", ".opus", ".flac", ".wav"})
@@ -49,6 +52,18 @@ def recording() -> Path:
 def speech(recording: Path) -> np.ndarray[Any, Any]:
     """Some seconds of real speech at 16 kHz."""
     return read_audio(recording, 16_000)[: 16_000 * 4]
+
+
+@pytest.fixture(scope="module")
+def benchmark_scripts() -> Iterator[None]:
+    """Those of benchmarks/ are imported as they import each other, and forgotten afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            patch.setenv(name, "1")
+        yield
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 from ds2edge.training.checkpoint import Checkpoint, save_checkpoint
 from ds2edge.training.evaluation.recognised import Evaluation, ModelFacts, Recognised, to_json
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SENTENCE = "one two three four five six seven eight nine ten"
 
 SMALL = """
@@ -48,18 +42,6 @@ name = "distilled"
 title = "from both"
 teacher = "both"
 """
-
-
-@contextmanager
-def benchmark_scripts() -> Iterator[None]:
-    """They are imported as they import each other, and forgotten afterwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            patch.setenv(name, "1")
-        yield
-    for path in BENCHMARKS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
 
 
 def store(rows: ModuleType, out: Path, row: Any, lost: list[int], checkpoint: Checkpoint) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +12,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import soundfile
-from stored_rows import BENCHMARKS, benchmark_scripts
+from conftest import BENCHMARKS
 
 COUNT = 6  # budgets
 
 
 @pytest.fixture(scope="module")
-def budgets() -> Iterator[ModuleType]:
-    with benchmark_scripts():
-        yield import_module("budgets")
+def budgets(benchmark_scripts: None) -> ModuleType:
+    return import_module("budgets")
 
 
 def test_both_are_measured_in_one_run(speech: np.ndarray, tmp_path: Path) -> None:

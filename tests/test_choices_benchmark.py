@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,20 +10,17 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from stored_rows import BENCHMARKS, SENTENCE, SMALL, benchmark_scripts, store
+from conftest import BENCHMARKS
+from stored_rows import SENTENCE, SMALL, store
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.checkpoint import Checkpoint, variables
 from ds2edge.training.evaluation.recognised import read_evaluation, to_json
 from ds2edge.training.network.model import build_model
 
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
+
 PLAN = BENCHMARKS / "choices.toml"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Iterator[None]:
-    with benchmark_scripts():
-        yield
 
 
 @pytest.fixture

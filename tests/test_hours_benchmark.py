@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
@@ -13,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored_rows import BENCHMARKS, benchmark_scripts, store
+from conftest import BENCHMARKS
+from stored_rows import store
 
 from ds2edge.errors import ConfigError
 from ds2edge.language_model import open_language_model
@@ -21,14 +21,10 @@ from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
 from ds2edge.training.evaluation.recognised import read_evaluation, to_json
 
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
+
 PLAN = BENCHMARKS / "hours.toml"
 SPEAKERS = {"often": 400, "seldom": 40}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Iterator[None]:
-    with benchmark_scripts():
-        yield
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_both_directions_grow_out_of_one(checkpoint: Checkpoint, frames: Frames)
     ):
         assert np.ptp(ops.convert_to_numpy(once)) > 0.1
         np.testing.assert_allclose(2 * ops.convert_to_numpy(once), twice, atol=1e-5)
+    np.testing.assert_array_equal(2 * ops.convert_to_numpy(grown.head), forward.head)
 
 
 def test_nothing_grows_out_of_a_model_that_normalises_inputs(checkpoint: Checkpoint) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import BENCHMARKS
 from sound_server import until
-from stored_rows import BENCHMARKS, SMALL, benchmark_scripts, store
+from stored_rows import SMALL, store
 
 from ds2edge.errors import ConfigError
 from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.evaluation.bootstrap import Difference
 from ds2edge.training.snapshot import differences
+
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 ROOT = Path(__file__).parents[1]
 PLAN = BENCHMARKS / "techniques.toml"
@@ -49,12 +52,6 @@ if [ "$name" = "$WAITS" ]; then echo "waiting" >> "$STORED/said"; fi
 for i in {1..400}; do [ "$name" = "$WAITS" ] && sleep 0.05; done
 cp "$STORED/runs/$name/"{steps.jsonl,history.jsonl,last.npz} "$out"
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts() -> Iterator[None]:
-    with benchmark_scripts():
-        yield
 
 
 @pytest.fixture

@@ -64,6 +64,8 @@ EPILOG = """examples:
   ds2edge restore en -o start.npz
   ds2edge train more.toml --data speech --start start.npz
       begin with the weights of a bundle
+  ds2edge train both.toml --data speech --start forward/best.npz
+      a model of both directions that grows out of a forward one
   ds2edge train my.toml --data speech --workers 2
       two processes of this machine share each batch (several GPUs: one for each)
   ds2edge train my.toml --data speech --worker-index 0 --worker-addresses a:7001,b:7001

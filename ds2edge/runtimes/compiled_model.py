@@ -16,6 +16,8 @@ from ds2edge.runtimes.interpreter import check_file
 from ds2edge.runtimes.litert import litert_module, litert_name
 from ds2edge.runtimes.runtime import Tensors, check_shapes
 
+WITHOUT_LIBRARIES = str(Path(__file__).parent)  # a folder in which LiteRT finds none to load
+
 
 class CompiledModelRuntime:
     """A TFLite file as a CompiledModel."""
@@ -91,8 +93,8 @@ def load_compiled_model(model: Path, cache: str) -> CompiledModelRuntime:
         hardware_accelerators=litert.HardwareAccelerator.CPU,
         cpu_options=litert.CpuOptions(num_threads=1, xnnpack_weight_cache_path=cache),
     )
-    # A folder without accelerators: on the CPU they would only take memory.
-    compiled = compile_model(model, options, environment(str(Path(__file__).parent)))
+    # On the CPU accelerators would only take memory.
+    compiled = compile_model(model, options, environment(WITHOUT_LIBRARIES))
     return CompiledModelRuntime(compiled, f"{litert_name()} CompiledModel, CPU")
 
 
@@ -117,9 +119,10 @@ def environment(accelerators: str) -> Any:
     It lives as long as the process: where one ends, LiteRT prints on standard error. Another one,
     which LiteRT makes when a buffer is first used, cannot be kept from ending.
     """
-    nowhere = str(Path(__file__).parent)  # LiteRT would load plug-ins of makers of NPUs
     made = litert_module("environment").Environment.create(
-        runtime_path=accelerators, compiler_plugin_path=nowhere, dispatch_library_path=nowhere
+        runtime_path=accelerators,
+        compiler_plugin_path=WITHOUT_LIBRARIES,  # of NPUs, which LiteRT would look for and load
+        dispatch_library_path=WITHOUT_LIBRARIES,
     )
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(made.capsule))
     _native.speak_at_exit()
