@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import common  # first: it pins threads
 import numpy as np
-from common import print_table  # first: it pins threads
 from numpy.typing import NDArray
 
 from ds2edge.arguments import CommandParser
@@ -72,7 +72,7 @@ def main() -> None:
             found.append(Found(bundle, snr, measured(recogniser, sources, bank, snr, given.seed)))
     words, count = found[0].figures["words"], len(sources)
     print(f"{given.speech}, {count} utterances, {words} words; noise: {given.noise}\n")
-    print_table(["model", "WER %", *dict.fromkeys(f.where for f in found)], rows_of(found))
+    common.print_table(["model", "WER %", *dict.fromkeys(f.where for f in found)], rows_of(found))
     if given.plot:
         draw(given.plot, found)
 

@@ -102,6 +102,8 @@ def load_decoder(bundle: Bundle, options: SearchOptions | None = None) -> Decode
     Raises:
         DecoderError: they cannot be read or do not belong together.
     """
+    if bundle.words is None and options is None:
+        return load_letters(bundle)
     return Decoder(
         bundle.manifest.tokens,
         words=bundle.words,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[Seconds, Seconds], None]  # seconds done, seconds in all
 
 BLOCK_SECONDS = 1.0  # of a file or buffer, fed at once
+# Few phrases are searched without pruning: one that is badly heard has nobody to lose against but
+# the empty text. So it needs a bonus, too, which no word of noise reaches.
+CLOSED: Mapping[str, float] = {"cutoff": 1.0, "threshold": 50.0, "beta": 4.0}
 
 
 class Transcriber:
@@ -203,7 +206,8 @@ class Transcriber:
             phrases |= {spoken(phrase): boost for phrase, boost in options.boost.items()}
             decoder = decoder.with_phrases(phrases) if phrases else decoder
         given = {n: getattr(options, n) for n in ("alpha", "beta", "beam", "unknown")}
-        changed = {n: value for n, value in given.items() if value is not None}
+        changed: dict[str, Any] = dict(CLOSED) if options.vocabulary else {}
+        changed |= {n: value for n, value in given.items() if value is not None}
         if options.vocabulary or options.add_words or options.boost or options.alternatives:
             # What is committed is in no phrase any more that begins with it, and has no other
             # reading.

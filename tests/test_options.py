@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from conftest import SPEECH
 
 from ds2edge import Bundle, Final, StreamOptions, Transcriber
 from ds2edge.audio_file import read_audio
-from ds2edge.bundle import load_bundle, pack_bundle
+from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, load_bundle, pack_bundle, write_bundle
 from ds2edge.errors import BundleError, ConfigError, DecoderError, StreamError, TextError
 
 RATE = 16_000
@@ -53,6 +55,22 @@ def test_a_closed_vocabulary_is_all_there_is(transcriber: Transcriber) -> None:
     assert heard.startswith("i found")
     assert heard.endswith("she was beyond all my expectations")
     assert set(heard.split()) <= {"<unk>", *" ".join(phrases).lower().split()}
+
+
+def test_no_phrase_is_pruned_however_badly_it_is_heard(transcriber: Transcriber) -> None:
+    with (SPEECH / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+        said = {row["path"]: row["text"] for row in csv.DictReader(file, delimiter="\t")}
+    options = StreamOptions.without_endpoints(vocabulary=[text for text in said.values() if text])
+    heard = {name: transcriber.transcribe(SPEECH / name, options=options).text for name in said}
+    assert heard == said
+
+
+def test_without_a_lexicon_words_get_no_bonus(transcriber: Transcriber, tmp_path: Path) -> None:
+    bundle = transcriber.bundle
+    kept = [name for name in bundle.manifest.members if name not in (LEXICON, LANGUAGE_MODEL)]
+    manifest = replace(bundle.manifest, language_model={})
+    alone = write_bundle(tmp_path / "alone", manifest, {n: bundle.folder / n for n in kept})
+    assert Transcriber(alone).transcribe(WOMAN).text == text(transcriber, language_model=False)
 
 
 def test_alternatives(transcriber: Transcriber) -> None:
