@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from select import select
 from typing import Any
@@ -34,6 +35,7 @@ from ds2edge.training.evaluation.metrics import ErrorRate
 from ds2edge.training.fine_tuning import FineTuning, fine_tuning_config
 from ds2edge.training.loop import Stopped, train
 from ds2edge.training.network.model import build_model
+from ds2edge.training.processes import worker_processes
 from ds2edge.training.run import Run
 from ds2edge.training.step import Update
 from ds2edge.training.train import prepare
@@ -253,6 +255,20 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(run: Run) -> None:
     run.close()
     assert not any(process.is_alive() for process in processes)
     assert not list(run.heard.folder.glob("*.part"))
+
+
+def test_processes_that_stand_aside_take_what_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    forkserver._forkserver._stop()  # what began before has its own environment
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    before = dict(os.environ)
+    with worker_processes(1, aside=True) as pool:
+        assert pool.submit(os.sched_getscheduler, 0).result() == os.SCHED_IDLE
+        # A process for each core is enough; or as somebody said.
+        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+        assert pool.submit(os.getenv, "MKL_NUM_THREADS").result() == "3"
+    assert dict(os.environ) == before
+    with worker_processes(1) as pool:
+        assert pool.submit(os.sched_getscheduler, 0).result() == os.sched_getscheduler(0)
 
 
 PARENT = """

@@ -7,15 +7,18 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, get_context, parent_process
 from typing import TypeVar
 
 from ds2edge.errors import ConfigError, DataError
 
 AHEAD = 64  # items that are read before they are needed
+NICENESS = 10  # of processes that stand aside
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,20 +50,21 @@ def check_jobs(jobs: int) -> None:
         raise ConfigError(f"--jobs needs 1 or more, got {jobs}")
 
 
-def worker_processes(jobs: int | None = None, niceness: int = 0) -> ProcessPoolExecutor:
+def worker_processes(jobs: int | None = None, aside: bool = False) -> ProcessPoolExecutor:
     """Processes for `in_order`; None: as many as cores that are ours. They end when this one does.
 
     Args:
-        niceness: by which they stand back behind others.
+        aside: they have only what time others leave.
     """
     # Not forked: the parent may hold TensorFlow's threads.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()  # and what it forks will not hear Ctrl-C, which is the parent's
+        with _one_blas_thread():
+            forkserver.ensure_running()  # what it forks will not hear Ctrl-C, the parent's affair
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return ProcessPoolExecutor(
-        jobs or available_cores(), get_context("forkserver"), _begin, (niceness,)
+        jobs or available_cores(), get_context("forkserver"), _begin, (aside,)
     )
 
 
@@ -96,8 +100,24 @@ def in_order(
             future.cancel()
 
 
-def _begin(niceness: int) -> None:
-    os.nice(niceness)
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """For what starts meanwhile: there is a process for each core, and more threads would spin."""
+    new = {name: "1" for name in BLAS_THREADS if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
+
+
+def _begin(aside: bool) -> None:
+    if aside:
+        os.nice(NICENESS)
+        # Training waits for its slowest thread: the nice ones held it up by half, these do not.
+        with suppress(AttributeError, OSError):  # not Linux, or forbidden
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     # A parent that is killed tells nobody: its processes would wait for work for ever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -334,7 +334,7 @@ def epoch_features(run: Run, banks: Banks) -> EpochFeatures:
     seed = config.optimizer.seed
     hearing = Hearing(config.features, config.augment, tuple(changes(config)), banks, seed)
     owner = f"{run.folder.resolve()} {workers.index}/{workers.count}"
-    jobs = max(1, available_cores() // workers.here - 1)
+    jobs = max(1, available_cores() // workers.here)
     return EpochFeatures(run.train, hearing, owner, cache_folder() / "epochs", jobs)
 
 

@@ -46,7 +46,6 @@ from ds2edge.training.data.feature_cache import (
 from ds2edge.training.data.shards import with_sounds
 from ds2edge.training.processes import in_order, worker_processes
 
-NICENESS = 10  # training goes first
 ASIDE = 1  # a number of its own in the seed: others are drawn of seed and epoch, too
 POLL = 0.2  # seconds in which Ctrl-C is noticed
 
@@ -190,7 +189,7 @@ class EpochFeatures:
         if self._job or row_files(self.folder, part.name)[1].exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._pool = self._pool or worker_processes(self.jobs, NICENESS)
+        self._pool = self._pool or worker_processes(self.jobs, aside=True)
         self._job = _Job(part.name, partial(self._write, part, self._pool))
 
     def _write(self, part: Part, pool: ProcessPoolExecutor, tell: Callable[[], None]) -> None:
