@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def split_of(name: str) -> list[Source]:
     return read_sources([Path(manifest or name)], split if manifest else None)
 
 
+@cache
 def bank_of(name: str, rate: int) -> NoiseBank:
     """The noises of MANIFEST:SPLIT. Also those for testing: nothing is learned from them here."""
     manifest, _, split = name.rpartition(":")
