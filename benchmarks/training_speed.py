@@ -107,8 +107,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "configs",
         nargs="*",
         type=Path,
-        default=[CONFIGS / "en-small.toml", CONFIGS / "small.toml"],
-        help="models [en-small, and small, which is bidirectional]",
+        default=[CONFIGS / "en-first.toml", CONFIGS / "small.toml"],
+        help="models [en-first, and small, which is bidirectional]",
     )
     parser.add_argument("--torch-python", default=sys.executable, help="[this one]")
     parser.add_argument("--batch", type=int, default=16, help="recordings [%(default)s]")

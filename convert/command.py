@@ -27,7 +27,7 @@ from ds2edge.training.evaluation.recognised import ModelFacts
 from ds2edge.training.keras_files import open_checkpoint
 
 EPILOG = """examples:
-  ds2edge convert runs/en-small/best.npz -o my-bundle
+  ds2edge convert runs/en-student/best.npz -o my-bundle
       letters only, without a language model
   ds2edge convert best.npz -o en --language-model lm-en \\
       --dev speech/librispeech/manifest.tsv --test speech/librispeech/manifest.tsv

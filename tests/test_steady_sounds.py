@@ -16,9 +16,8 @@ from ds2edge.training.data.manifest import Utterance, read_manifest
 SPEECH = Path(__file__).parent / "data" / "speech"
 
 
-def test_a_corpus_of_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady_sounds, "EACH", 2)
-    assert steady_sounds.main([str(tmp_path / "steady")]) == 0
+def test_a_corpus_of_sounds(tmp_path: Path) -> None:
+    assert steady_sounds.main([str(tmp_path / "steady"), "--each", "2"]) == 0
     sounds = read_manifest(tmp_path / "steady" / "manifest.tsv", "train")
     assert len(sounds) == 2 * len(steady_sounds.KINDS)
     for sound in sounds:

@@ -21,7 +21,6 @@ from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance, write_manifest
 
 RATE = 16_000
-EACH = 60  # recordings of each kind
 SHORTEST, LONGEST = 4.0, 12.0  # s
 
 Samples: TypeAlias = npt.NDArray[np.float64]
@@ -32,12 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the recordings and their manifest.tsv."""
     parser = CommandParser("python -m ds2edge.training.steady_sounds", description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument(
+        "--each", type=int, default=60, metavar="N", help="recordings of each kind [%(default)s]"
+    )
     parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
     given = parser.parse_args(arguments)
+    if given.each < 1:
+        parser.error(f"--each needs 1 or more, got {given.each}")
     audio = given.out / "audio"
     audio.mkdir(parents=True, exist_ok=True)
     made = []
-    for number in track(range(EACH * len(KINDS)), "sounds", EACH * len(KINDS)):
+    count = given.each * len(KINDS)
+    for number in track(range(count), "sounds", count):
         kind = list(KINDS)[number % len(KINDS)]
         samples = sound(kind, np.random.default_rng([given.seed, number]))
         path = audio / f"{kind}-{number // len(KINDS)}.flac"
