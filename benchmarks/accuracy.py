@@ -12,7 +12,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from accuracy_systems import OURS, PEER, RATE, systems
 
 from ds2edge.arguments import CommandParser
 from ds2edge.audio_file import read_audio
-from ds2edge.bundle import MANIFEST, load_bundle
+from ds2edge.bundle import MANIFEST, Bundle, load_bundle
 from ds2edge.bundle_archive import file_digest
-from ds2edge.errors import Ds2edgeError
+from ds2edge.errors import DataError, Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
+from ds2edge.training.data.manifest import corpus_names
 from ds2edge.training.evaluation.bootstrap import Interval, paired, rate_interval
 from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
 from ds2edge.training.evaluation.metrics import (
@@ -37,12 +39,13 @@ from ds2edge.training.evaluation.metrics import (
     word_errors,
 )
 from ds2edge.training.evaluation.recognised import ModelFacts
+from ds2edge.training.evaluation.split import is_test
 from ds2edge.training.files import partial_file
 
 EPILOG = """examples:
   python benchmarks/accuracy.py --manifest speech/librispeech/manifest.tsv \\
       --manifest speech/speechocean762/manifest.tsv --plot accuracy.png
-      the split test of each, or all recordings of one that has no such split
+      the test splits of each, or all recordings of one that has none
   python benchmarks/accuracy.py --manifest mine.tsv --bundle my.ds2 --speakers
       a model of your own, speaker by speaker
   python benchmarks/accuracy.py --closed --manifest speech/keywords/manifest.tsv
@@ -79,15 +82,21 @@ class Row:
     characters: float  # error rate
     more: float | None = None  # what ours has more, 0 or less: no worse than the peer
     more_interval: Interval | None = None
+    times: float | None = None  # as many errors as the peer
 
 
 def main() -> int:
     given = arguments()
-    heard = [hear(path, given) for path in given.manifest]
+    bundle = load_bundle(given.bundle)
+    tokens, names = bundle.manifest.tokens, corpus_names(given.manifest)
+    pairs = zip(given.manifest, names, strict=True)  # all are looked at before one is heard
+    sets = [sources_of(path, name, given.split, tokens)[:: given.every] for path, name in pairs]
+    heard = [hear(sources, bundle, given.closed) for sources in sets]
     rows = [row for one in heard for row in rows_of(one, given.closed)]
     print()
     common.print_table(*table(rows, given.closed))
-    print("in brackets: 95 % intervals, bootstrap samples of recordings")
+    differences = "differences: " if given.closed else ""
+    print(f"in brackets: 95 % intervals, {differences}bootstrap samples of recordings")
     if PEER not in heard[0].said:
         print(f"{PEER} is not installed: pip install {PEER}")
     for one in heard:
@@ -110,7 +119,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--manifest", type=Path, action="append", required=True, help="may be repeated"
     )
-    parser.add_argument("--split", help="of the manifests [test; all where there is no test]")
+    parser.add_argument("--split", help="of the manifests [test; all if there is none]")
     parser.add_argument("--bundle", default="en", help="name, folder or .ds2 file [en]")
     parser.add_argument("--closed", action="store_true", help="nothing but the manifest's texts")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="Nth recording only")
@@ -123,25 +132,22 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def hear(manifest: Path, given: argparse.Namespace) -> Heard:
-    """Let every system hear the recordings of a manifest.
+def hear(sources: Sequence[Source], bundle: Bundle, closed: bool) -> Heard:
+    """Let every system hear the recordings of a set.
 
     Raises:
-        Ds2edgeError: manifest, bundle or a recording cannot be used.
+        Ds2edgeError: the bundle or a recording cannot be used.
     """
-    bundle = load_bundle(given.bundle)
-    tokens = bundle.manifest.tokens
-    sources = sources_of(manifest, given.split, tokens)[:: given.every]
-    name = sources[0].set
+    tokens, name = bundle.manifest.tokens, sources[0].set
     wanted = [normalise(source.utterance.text, tokens) for source in sources]
-    compared = systems(bundle, sorted(set(wanted)) if given.closed else ())
+    compared = systems(bundle, sorted(set(wanted)) if closed else ())
     said: dict[str, list[str]] = {system: [] for system in compared}
     for source in track(sources, name, len(sources)):
         samples = read_audio(source.utterance.path, RATE)
         for system, transcribe in compared.items():
             said[system].append(normalise(transcribe(samples), tokens))
     heard = Heard(name, [source.utterance.speaker for source in sources], wanted, said)
-    row = row_of(heard, OURS, given.closed)
+    row = row_of(heard, OURS, closed)
     rates = {"wer": round(100 * row.rate, 2), "cer": round(100 * row.characters, 2)}
     decoder = bundle.manifest.decoder.plain()
     facts = ModelFacts(bundle.manifest.name, file_digest(bundle.folder / MANIFEST), decoder)
@@ -149,21 +155,24 @@ def hear(manifest: Path, given: argparse.Namespace) -> Heard:
     return heard
 
 
-def sources_of(manifest: Path, split: str | None, tokens: TokenSet) -> list[Source]:
-    """The recordings of a split that have a text; of split test, if None, or else of all.
+def sources_of(manifest: Path, name: str, split: str | None, tokens: TokenSet) -> list[Source]:
+    """The recordings of a split that have a text; of test splits, if None, or else of all.
+
+    Returns: as one set, called by the corpus' name and the splits that are in it.
 
     Raises:
         DataError: the manifest cannot be used, or none has a text.
     """
     every = read_sources([manifest], split)
-    tests = [source for source in every if source.utterance.split == "test"]
+    tests = [source for source in every if is_test(source.utterance.split)]
     some = every if split or not tests else tests
     kept = [source for source in some if normalise(source.utterance.text, tokens)]
     if len(kept) < len(some):
         print(f"{manifest}: {len(some) - len(kept)} of {len(some)} recordings have no text")
     if not kept:
-        raise Ds2edgeError(f"{manifest} has no recording with a text to compare with")
-    return kept
+        raise DataError(f"{manifest} has no recording with a text to compare with")
+    splits = dict.fromkeys(source.utterance.split for source in kept)
+    return [source._replace(set=f"{name} {', '.join(splits)}".strip()) for source in kept]
 
 
 def rows_of(heard: Heard, closed: bool) -> list[Row]:
@@ -181,14 +190,15 @@ def row_of(heard: Heard, system: str, closed: bool) -> Row:
         len(heard.wanted),
         int(word_counts(heard.wanted).sum()),
         float(errors.sum() / lengths.sum()),
-        rate_interval(errors, lengths),
+        share_interval(errors) if closed else rate_interval(errors, lengths),
         float(letters.sum() / character_counts(length).sum()),
     )
     if system != PEER:
         return row
     ours, _ = errors_of(heard, OURS, closed)
     difference = paired(errors, ours, lengths)
-    return Row(**{**vars(row), "more": difference.rate, "more_interval": difference.interval})
+    times = float(ours.sum() / errors.sum()) if errors.any() else None
+    return replace(row, more=difference.rate, more_interval=difference.interval, times=times)
 
 
 def errors_of(heard: Heard, system: str, closed: bool) -> tuple[Counts, Counts]:
@@ -200,16 +210,27 @@ def errors_of(heard: Heard, system: str, closed: bool) -> tuple[Counts, Counts]:
     return np.array(wrong, np.int64), np.ones(len(wrong), np.int64)
 
 
+def share_interval(wrong: Counts) -> Interval:
+    """Wilson's 95 % interval of the share of ones: wide where few are heard and none is wrong."""
+    count, errors, z = len(wrong), int(wrong.sum()), 1.96
+    centre = (errors + z**2 / 2) / (count + z**2)
+    half = z * sqrt(errors * (count - errors) / count + z**2 / 4) / (count + z**2)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
 def table(rows: Sequence[Row], closed: bool) -> tuple[list[str], list[list[str]]]:
     """Header and cells."""
     rate = ["right, %"] if closed else ["WER, %", "CER, %"]
-    header = ["recordings of", "number", "words", "system", *rate, "more errors of ds2edge, points"]
+    beside = ["more errors of ds2edge, points", "times as many"]
+    header = ["recordings of", "number", "words", "system", *rate, *beside]
     cells = []
     for row in rows:
         shown = [percent(row.rate, row.interval, closed)]
         shown += [] if closed else [f"{100 * row.characters:.2f}"]
         more = "" if row.more is None else percent(row.more, row.more_interval, False, "+")
-        cells.append([row.name, str(row.recordings), str(row.words), row.system, *shown, more])
+        times = "" if row.times is None else f"x {row.times:.2f}"
+        numbers = [str(row.recordings), str(row.words)]
+        cells.append([row.name, *numbers, row.system, *shown, more, times])
     return header, cells
 
 
@@ -278,6 +299,6 @@ def draw(path: Path, rows: Sequence[Row], closed: bool) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Ds2edgeError as error:
+    except (Ds2edgeError, OSError) as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -64,7 +64,12 @@ def pocketsphinx(phrases: Sequence[str] = ()) -> System:
 
     recogniser = Decoder(loglevel="FATAL", **({"lm": None} if phrases else {}))
     if phrases:
-        choice = " | ".join(phrase for phrase in phrases if _pronounced(recogniser, phrase))
+        known = [phrase for phrase in phrases if _pronounced(recogniser, phrase)]
+        if lacking := [phrase for phrase in phrases if phrase not in known]:
+            print(f"{PEER} cannot hear, having no pronunciation: {', '.join(lacking)}")
+        if not known:  # it takes no empty grammar
+            return lambda samples: ""
+        choice = " | ".join(known)
         recogniser.add_jsgf_string("phrases", f"#JSGF V1.0; grammar g; public <p> = {choice};")
         recogniser.activate_search("phrases")
 

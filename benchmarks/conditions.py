@@ -119,7 +119,7 @@ def arguments() -> argparse.Namespace:
         default=[],
         type=_named,
         metavar="NAME=FILE",
-        help="another model: a checkpoint, .npz, or a bundle; may be repeated",
+        help="another model, of a checkpoint, .npz; may be repeated",
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="Nth utterance only")
     parser.add_argument("--seed", type=int, default=1, help="of the noises [%(default)s]")
@@ -133,8 +133,8 @@ def arguments() -> argparse.Namespace:
 
 def _named(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
-    if not name or not equals or not path:
-        raise argparse.ArgumentTypeError(f"needed NAME=FILE, got {text!r}")
+    if not name or not equals or not path.endswith(".npz"):
+        raise argparse.ArgumentTypeError(f"needed NAME=FILE.npz, got {text!r}")
     return name, path
 
 
@@ -205,7 +205,7 @@ def opened(name: str, path: str, bundle: Bundle, clean: Condition) -> Model:
     if listener.tokens.digest != bundle.manifest.tokens.digest:
         raise Ds2edgeError(f"{path} has other tokens than {bundle.manifest.name}")
     weight = bundle.manifest.training.get("prior_weight") or 0.0
-    if not weight or Path(path).suffix != ".npz":
+    if not weight:
         return Model(name, listener)
     prior = label_prior(list(outputs(listener, clean, f"{name}, label prior")))
     return Model(name, listener, lambda log_probs: subtract_prior(log_probs, prior, weight))
@@ -300,6 +300,6 @@ def draw(path: Path, figures: dict[tuple[str, str], dict[str, Any]], models: Seq
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Ds2edgeError as error:
+    except (Ds2edgeError, OSError) as error:
         print(f"conditions.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -41,6 +41,16 @@ def run(*options: object, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def manifest_of(folder: Path, *splits: str) -> Path:
+    """Of the first samples, each in the split given."""
+    header, *rows = MANIFEST.read_text().splitlines()
+    chosen = [row.split("\t")[:4] for row in rows[: len(splits)]]
+    lines = [f"{SPEECH}/" + "\t".join([*row, s]) for row, s in zip(chosen, splits, strict=True)]
+    folder.mkdir(parents=True)
+    (folder / "manifest.tsv").write_text("\n".join([header, *lines]) + "\n")
+    return folder / "manifest.tsv"
+
+
 def test_free_speech_beside_what_is_installed(tmp_path: Path) -> None:
     rows, plot = tmp_path / "rows.json", tmp_path / "accuracy.png"
     options = ("--manifest", MANIFEST, "--json", rows, "--plot", plot, "--speakers")
@@ -81,12 +91,22 @@ def test_rates_and_intervals(accuracy: ModuleType) -> None:
     assert ours.interval.low < ours.rate < ours.interval.high
     assert peer.more == pytest.approx(3 / 24 - 0.5)
     assert peer.more_interval.high < 0
+    assert peer.times == pytest.approx(3 / 12)
     ours, peer = accuracy.rows_of(accuracy.Heard("set", ["x"] * 6, wanted, said), True)
-    assert (ours.rate, peer.rate) == (0.5, 1.0)  # of recordings
-    _, cells = accuracy.table([ours, peer], True)
+    assert (ours.rate, peer.rate, peer.times) == (0.5, 1.0, 0.5)  # of recordings
+    assert peer.interval == pytest.approx((0.6097, 1), abs=1e-4)  # six of six, by Wilson
+    header, cells = accuracy.table([ours, peer], True)
+    assert {len(row) for row in cells} == {len(header)}
     assert cells[0][4].startswith("50.00 (")
     assert cells[1][4].startswith("0.00")
     assert cells[1][5].startswith("-50.00 (")
+    assert cells[1][6] == "x 0.50"
+
+
+def test_a_peer_without_errors_is_no_divisor(accuracy: ModuleType) -> None:
+    said = {"ds2edge": ["a", "b"], "pocketsphinx": ["a", "a"]}
+    _, peer = accuracy.rows_of(accuracy.Heard("set", ["x"] * 2, ["a", "a"], said), False)
+    assert (peer.rate, peer.more, peer.times) == (0, 0.5, None)
 
 
 def test_mistakes_are_told(accuracy: ModuleType) -> None:
@@ -109,6 +129,55 @@ def test_a_stream_is_what_is_measured(accuracy_systems: ModuleType) -> None:
     text = accuracy_systems.streaming(transcriber, StreamOptions())(samples)
     assert text == transcriber.transcribe(path).text
     assert np.array_equal(np.concatenate(accuracy_systems.blocks(samples)), samples)
+
+
+@pytest.mark.parametrize(
+    ("splits", "kept", "name"),
+    [
+        (("train", "test", "dev"), 1, "mine test"),
+        (("train", "test-clean", "test-other"), 2, "mine test-clean, test-other"),
+        (("train", "dev", "dev"), 3, "mine train, dev"),  # no test: all, and which those are
+        (("", "", ""), 3, "mine"),
+    ],
+)
+def test_splits_that_are_scored(
+    accuracy: ModuleType, tmp_path: Path, splits: tuple[str, ...], kept: int, name: str
+) -> None:
+    manifest = manifest_of(tmp_path / "x", *splits)
+    sources = accuracy.sources_of(manifest, "mine", None, Transcriber().bundle.manifest.tokens)
+    assert [source.set for source in sources] == [name] * kept
+
+
+def test_two_manifests_of_one_name_and_several_test_splits(
+    accuracy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = manifest_of(tmp_path / "a" / "x", "test-clean", "test-other")
+    second, rows = manifest_of(tmp_path / "b" / "x", "test"), tmp_path / "rows.json"
+    options = ("--manifest", first, "--manifest", second, "--json", rows)
+    monkeypatch.setattr("sys.argv", ["accuracy.py", *map(str, options)])
+    monkeypatch.setenv("DS2EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(accuracy, "systems", lambda *_: {accuracy.OURS: lambda samples: ""})
+    assert accuracy.main() == 0
+    found = {row["name"]: (row["recordings"], row["rate"]) for row in json.loads(rows.read_text())}
+    assert found == {f"{first} test-clean, test-other": (2, 1), f"{second} test": (1, 1)}
+
+
+@pytest.mark.skipif(not find_spec("pocketsphinx"), reason="needs pocketsphinx")
+def test_a_peer_that_knows_no_phrase_hears_nothing(
+    accuracy_systems: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = accuracy_systems.pocketsphinx(["zzxqy"])
+    assert system(np.zeros(16_000, np.float32)) == ""
+    assert "no pronunciation: zzxqy" in capsys.readouterr().out
+
+
+def test_rows_that_cannot_be_written(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "x", "test")
+    options = ("--manifest", manifest, "--closed", "--json", tmp_path)
+    done = run(*options, cache=tmp_path / "cache")
+    assert done.returncode == 2
+    assert done.stderr.startswith("accuracy.py: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,11 @@ def test_long_recordings_have_all_words_of_one_speaker_each(conditions: ModuleTy
     assert all(one.seconds <= conditions.LONG + conditions.PAUSE for one in joined)
 
 
-@pytest.mark.parametrize("option", ["teacher", "=x.npz", "teacher="])
+@pytest.mark.parametrize("option", ["teacher", "=x.npz", "teacher=", "float=en"])
 def test_a_model_needs_a_name_and_a_file(option: str) -> None:
     command = [sys.executable, BENCHMARKS / "conditions.py", "x.tsv", "--noise", "y.tsv"]
     done = subprocess.run(
         [*command, "--model", option], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert f"needed NAME=FILE, got {option!r}" in done.stderr
+    assert f"needed NAME=FILE.npz, got {option!r}" in done.stderr
