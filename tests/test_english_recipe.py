@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import RECORDINGS, SPEECH
-from language_model_folder import write_language_model
+from language_model_folder import ARPA
 
-from ds2edge import Transcriber
+from ds2edge import Transcriber, cli
+from ds2edge.language_model import open_language_model
 
 ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / "build" / "tools"
 CORPORA = ("librispeech", "speechocean762", "kathleen", "ljspeech", "philipp", "keywords", "noise")
 ALIGNED = ("librispeech", "speechocean762")  # of which words are cut out
+UNLABELLED = "librispeech-unlabelled"
 HEADER = "path\tseconds\ttext\tspeaker\tsplit\n"
+WORDS = "a ab all a\nab a a\nall\n"  # those of the toy language model
 # What makes a shipped configuration small enough for a moment.
 SMALLER = {
     r"layers = 4": "layers = 1",
@@ -28,89 +35,194 @@ SMALLER = {
     r"repeat = \d": "repeat = 1",
     r"room_share = [\d.]+": "room_share = 0.0",
 }
+SMALL = {
+    "STEADY": "--each 1",
+    "LISTENER": "--bundle en",  # what has heard a sentence or two finds no words
+    "CONVERT": "--beam 8 --batches 1 --prior-weight 0.4 --licence CC-BY-4.0",
+}
+# KenLM's tools need Boost: these write the toy language model, whatever the text.
+LMPLZ = '#!/bin/sh\nwhile [ "$1" != --arpa ]; do shift; done\ncp {arpa} "$2"\n'
+BUILD_BINARY = '#!/bin/sh\nwhile [ "$3" ]; do shift; done\ncp "$1" "$2"\n'
+# Writes down what it is asked for and makes what a step makes; fails in the command $FAILS.
+STAND_IN = """#!/bin/sh
+echo "$*" >> {log}
+case "$*" in "$FAILS "*) exit 130;; esac
+while [ "$1" != -o ] && [ "$1" != --out ] && [ "${{1#ds2edge.training}}" = "$1" ]; do shift; done
+mkdir -p "$2"
+for name in manifest.tsv manifest.json language_model.json best.npz; do echo > "$2/$name"; done
+"""
+EVERYTHING = ["steady_sounds", "first", "teacher", "align", "segment", "align", "segment"]
+EVERYTHING += ["student", "lm", "convert"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Corpora of the samples, the configurations at reduced size, a toy language model."""
-    folder = tmp_path_factory.mktemp("english")
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def make_corpora(folder: Path) -> None:
+    """The samples as the corpora that the configurations name; one sentence in most.
+
+    Those of which words are cut out have each twice in split dev: a filter needs ten examples.
+    """
     rows = [row.split("\t") for row in (SPEECH / "manifest.tsv").read_text().splitlines()[1:]]
-    for name in CORPORA:
-        corpus = folder / "speech" / name
+    for name in (*CORPORA, UNLABELLED):
+        corpus = folder / name
         corpus.mkdir(parents=True)
+        splits = ["unlabelled"] if name == UNLABELLED else ["train", "dev", "test"]
         lines = []
         for path, seconds, text, who, _ in rows if name in ALIGNED else rows[:1]:
-            for split in ("train", "dev", "test"):
-                shutil.copy(SPEECH / path, corpus / f"{split}-{path}")
-                said = "" if name == "noise" else text
-                lines.append("\t".join([f"{split}-{path}", seconds, said, who, split]))
+            said = "" if name in ("noise", UNLABELLED) else text
+            for number, split in enumerate(splits + ["dev"] * (name in ALIGNED)):
+                shutil.copy(SPEECH / path, corpus / f"{number}-{path}")
+                lines.append("\t".join([f"{number}-{path}", seconds, said, who, split]))
         (corpus / "manifest.tsv").write_text(HEADER + "\n".join(lines) + "\n")
-    unlabelled = folder / "speech" / "librispeech-unlabelled"
-    unlabelled.mkdir()
-    line = f"{RECORDINGS[0]}\t4.76\t\tsomebody\tunlabelled\n"
-    (unlabelled / "manifest.tsv").write_text(HEADER + line)
-    configs = folder / "configs"
-    configs.mkdir()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Corpora of the samples, a text, the configurations at reduced size."""
+    make_corpora(tmp_path / "speech")
+    for name in ("text", "configs", "tools"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "text" / "en-toy.txt").write_text(WORDS)
     for path in (ROOT / "training" / "configs").glob("en*"):
         text = path.read_text()
         for pattern, small in SMALLER.items():
             text = re.sub(pattern, small, text)
-        (configs / path.name).write_text(text)
-    (folder / "work").mkdir()
-    write_language_model(folder / "work" / "lm")
-    return folder
+        (tmp_path / "configs" / path.name).write_text(text)
+    program(tmp_path / "tools" / "lmplz", LMPLZ.format(arpa=shlex.quote(str(ARPA))))
+    program(tmp_path / "tools" / "build_binary", BUILD_BINARY)
+    return tmp_path
 
 
-def make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """The recipe's target, with the language model that is there."""
-    command = f"{sys.executable} -P -m ds2edge.cli"
-    variables = {
+def make(folder: Path, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    """The recipe, below a folder; `variables` count before those of the environment's."""
+    given = {
         "SPEECH": folder / "speech",
         "TEXT": folder / "text",
         "WORK": folder / "work",
         "CONFIGS": folder / "configs",
-        "DS2EDGE": command,
-        "PYTHON": f"{sys.executable} -P",
-        "STEADY": "--each 1",
-        "LISTENER": "--bundle en",  # what has heard a sentence or two finds no words
-        "CONVERT": "--beam 8 --prior-weight 0.4 --licence CC-BY-4.0",
+        "TOOLS": folder / "tools",
+        "DS2EDGE": f"{sys.executable} -P -m ds2edge.cli",
+        "PYTHON": sys.executable,
+        **SMALL,
+        **variables,
     }
+    environment = {name: text for name, text in os.environ.items() if "MAKE" not in name}
     return subprocess.run(
-        [
-            "make",
-            "-f",
-            "training/english.mk",
-            *options,
-            *(f"{k}={v}" for k, v in variables.items()),
-        ],
+        ["make", "-f", "training/english.mk", *options, *(f"{k}={v}" for k, v in given.items())],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "DS2EDGE_CACHE": str(folder / "cache")},
+        env={**environment, "DS2EDGE_CACHE": str(folder / "cache")},
     )
 
 
-def test_from_recordings_to_a_bundle_that_transcribes(folder: Path) -> None:
-    done = make(folder, "model")
+def test_from_recordings_to_a_bundle_that_transcribes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings = sorted((folder / "speech").rglob("*"))
+    done = make(folder, "model", "filter", "evaluate")
     assert done.returncode == 0, done.stderr[-3000:]
-    transcriber = Transcriber(folder / "work" / "en")
-    config = transcriber.bundle.manifest.training["config"]
-    assert (config["name"], config["model"]["direction"]) == ("en-student", "forward")
-    assert config["distill"]["teacher"]
-    assert transcriber.bundle.manifest.training["prior_weight"] == 0.4
-    assert "LibriSpeech" in (folder / "work" / "en" / "MODEL_CARD.md").read_text()
-    assert isinstance(transcriber.transcribe(RECORDINGS[0]).text, str)
-    short = (folder / "work" / "speech" / "short" / "librispeech" / "manifest.tsv").read_text()
-    assert len(short.splitlines()) > 2  # pieces of the recordings
+    assert sorted((folder / "speech").rglob("*")) == recordings  # nothing is written there
+    bundle = folder / "work" / "en"
+    assert cli.main(["bundle", "verify", str(bundle)]) == 0
+    assert "lexicon of 3 words" in capsys.readouterr().out
+    transcriber = Transcriber(bundle)
+    training = transcriber.bundle.manifest.training
+    assert training["config"]["name"] == "en-student"
+    assert training["config"]["model"]["direction"] == "forward"
+    assert training["config"]["distill"]["teacher"]
+    assert training["prior_weight"] == 0.4
+    assert "LibriSpeech" in (bundle / "MODEL_CARD.md").read_text()
+    words = set(transcriber.transcribe(RECORDINGS[0]).text.split())
+    assert words <= {"a", "ab", "all"}
+    short = folder / "work" / "speech" / "short" / "librispeech" / "manifest.tsv"
+    assert len(short.read_text().splitlines()) > 2  # pieces of the recordings
+    assert json.loads((folder / "work" / "test.json").read_text())
+    assert json.loads((folder / "work" / "transcript_filter.json").read_text())["model"]
+    assert make(folder, "--question", "model", "filter").returncode == 0
 
-    # What is done is not done again; what has changed is.
-    assert make(folder, "--question", "model").returncode == 0
-    os.utime(folder / "configs" / "en-student.toml")
-    again = make(folder, "--dry-run", "model").stdout
-    assert "distill" in again
-    assert "convert" in again
-    assert "en-teacher" not in again
+
+@pytest.mark.system
+def test_the_language_model_is_built_with_kenlms_tools(folder: Path) -> None:
+    target = folder / "work" / "lm" / "language_model.json"
+    done = make(folder, str(target), TOOLS=TOOLS, LM="--order 2 --prune 0")
+    assert done.returncode == 0, done.stderr
+    assert open_language_model(target.parent).lexicon.read_text().split() == ["a", "ab", "all"]
+
+
+# ---- What is done again, with a stand-in for the commands
+
+
+def steps(folder: Path, *options: str, fails: str = "nothing") -> list[str]:
+    """What `make model` runs: commands of `ds2edge`, or the runs that they train."""
+    log = folder / "log"
+    log.write_text("")
+    stand_in = program(folder / "stand_in", STAND_IN.format(log=shlex.quote(str(log))))
+    command = f"FAILS='{fails}' {stand_in}"
+    done = make(folder, "model", *options, DS2EDGE=command, PYTHON=command)
+    assert (done.returncode == 0) == (fails == "nothing"), done.stderr
+    pattern = r"^(?:data )?(?:\S+ \S+configs/en-(\w+)|-P -m \S+\.(\w+)|(\w+))"
+    return ["".join(found) for found in re.findall(pattern, log.read_text(), re.M)]
+
+
+def change(path: Path) -> None:
+    time.sleep(0.05)  # file times go in steps of some milliseconds
+    os.utime(path)
+
+
+def test_every_step_is_done_once(folder: Path) -> None:
+    assert steps(folder) == EVERYTHING
+    assert steps(folder) == []
+    done = make(folder, "tune", TUNE="--trials 0")  # refused before anything is loaded
+    assert "ds2edge: --trials needs 1 or more" in done.stderr
+
+
+def test_the_interrupted_run_goes_on(folder: Path) -> None:
+    assert steps(folder, fails="distill") == EVERYTHING[:8]
+    half = folder / "work" / "student" / "last.npz"
+    half.touch()
+    assert steps(folder) == ["student", "lm", "convert"]
+    assert half.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:8], "convert"]),
+        ("configs/en-first.toml", ["first", *EVERYTHING[2:8], "convert"]),
+        ("configs/en-teacher.toml", ["teacher", "student", "convert"]),
+        ("configs/en-student.toml", ["student", "convert"]),
+        ("text/en-toy.txt", ["lm", "convert"]),
+        ("configs/en.md", ["convert"]),
+    ],
+)
+def test_what_has_changed_is_done_again(folder: Path, changed: str, again: list[str]) -> None:
+    steps(folder)
+    change(folder / changed)
+    assert steps(folder) == again
+    assert steps(folder) == []
+
+
+def test_other_settings_begin_a_run_anew_and_keep_the_one_before(folder: Path) -> None:
+    steps(folder, fails="distill")
+    student = folder / "work" / "student"
+    (student / "last.npz").touch()
+    change(folder / "configs" / "en-teacher.toml")
+    assert steps(folder) == ["teacher", "student", "lm", "convert"]
+    assert not (student / "last.npz").exists()
+    assert (folder / "work" / "student.before" / "last.npz").exists()
+
+
+def test_a_corpus_that_is_missing_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "speech" / "philipp")
+    done = make(folder, "model")
+    assert done.returncode == 2
+    assert "speech/philipp/manifest.tsv" in done.stderr
 
 
 def test_help_is_what_is_shown_first(folder: Path) -> None:

@@ -1,5 +1,6 @@
 # The embedded English model, from recordings and texts to the bundle:
 #
+#     make lm-tools
 #     make -f training/english.mk model SPEECH=speech TEXT=text
 #
 # Each step is done once, and again when what it is made of has changed; interrupted, the same
@@ -17,18 +18,29 @@ STEADY ?= --each 60
 LM ?= --prune 0 0 2 3
 # What finds the words that are cut out of recordings.
 LISTENER ?= --checkpoint $(WORK)/first/best.npz
+TUNE ?= --beam 256
 # The prior's weight is what `ds2edge tune` found on split dev.
 CONVERT ?= --beam 256 --max-ambiguity 27 --delay 0.16 --prior-weight 0.6 --licence CC-BY-4.0
 
+# All that the configurations name but what is made here.
+CORPORA := $(filter-out steady,$(shell grep -oh 'folder = "[^"/]*"' $(CONFIGS)/en-*.toml | cut -d'"' -f2 | sort -u))
 DATA := $(WORK)/speech
-DEV := $(DATA)/librispeech/manifest.tsv
+LIBRISPEECH := $(DATA)/librispeech/manifest.tsv
 # Words with nothing around them: pieces between pauses, however short these are.
 SHORT := librispeech speechocean762
 PIECES := --target 0.6 --longest 1.5 --shortest 0.15 --pause 0.05 --margin 0.02
 
+# A run that has not ended goes on, one of other data or settings begins anew and leaves the one
+# that was there in NAME.before. best.npz is there before a run has ended: .done tells that it has.
+define begin
+	@test ! -e $(@D) || { rm -rf $(@D).before; mv $(@D) $(@D).before; }
+	@mkdir -p $(@D)
+	@touch $@
+endef
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help model
+.PHONY: help model filter tune evaluate
 
 help:
 	@echo "make -f training/english.mk model [SPEECH=speech] [TEXT=text] [WORK=build/english]"
@@ -38,39 +50,66 @@ help:
 	@echo "  $(WORK)/teacher     ds2edge train --start: it grows a way back"
 	@echo "  $(WORK)/student     ds2edge distill --start: the forward model learns from the teacher"
 	@echo "  $(WORK)/en          ds2edge convert: the bundle"
+	@echo "and, of that model:"
+	@echo "  filter     ds2edge data train-filter: which transcripts are right, by split dev"
+	@echo "  tune       ds2edge tune: the label prior's weight, on split dev, for CONVERT"
+	@echo "  evaluate   ds2edge evaluate: error rates on split test; each such look is logged"
 
 model: $(WORK)/en/manifest.json
 
-$(DATA)/.linked:
+filter: $(WORK)/transcript_filter.json
+
+tune: $(WORK)/student/.done $(WORK)/lm/language_model.json
+	$(DS2EDGE) tune $(LIBRISPEECH) --checkpoint $(WORK)/student/best.npz \
+	  --language-model $(WORK)/lm --study $(WORK)/tune.study --plot $(WORK)/tune.png $(TUNE)
+
+evaluate: $(WORK)/en/manifest.json
+	$(DS2EDGE) evaluate $(LIBRISPEECH) --split test --bundle $(WORK)/en \
+	  --report $(WORK)/test.html --json $(WORK)/test.json
+
+# Links: SPEECH is never written to.
+$(DATA)/.linked: $(CORPORA:%=$(SPEECH)/%/manifest.tsv)
 	mkdir -p $(DATA)
-	ln -sfn $(abspath $(SPEECH))/* $(DATA)
+	ln -sfn $(CORPORA:%=$(abspath $(SPEECH))/%) $(DATA)
 	touch $@
 
 $(DATA)/steady/manifest.tsv: | $(DATA)/.linked
-	$(PYTHON) -m ds2edge.training.steady_sounds $(DATA)/steady $(STEADY)
+	$(PYTHON) -P -m ds2edge.training.steady_sounds $(DATA)/steady $(STEADY)
 
 $(WORK)/lm/language_model.json: $(wildcard $(TEXT)/en-*)
 	$(DS2EDGE) lm $^ -o $(@D) --tools $(TOOLS) $(LM)
 
-# best.npz is there before a run has ended: .done tells that it has.
-$(WORK)/first/.done: $(CONFIGS)/en-first.toml $(DATA)/steady/manifest.tsv
-	$(DS2EDGE) train $< --data $(DATA) --out $(@D)
+$(WORK)/first/.begun: $(CONFIGS)/en-first.toml $(DATA)/.linked $(DATA)/steady/manifest.tsv
+	$(begin)
+
+$(WORK)/first/.done: $(WORK)/first/.begun
+	$(DS2EDGE) train $(CONFIGS)/en-first.toml --data $(DATA) --out $(@D)
 	touch $@
 
-# Recordings in which the words are not found are left out, which `data align` calls a failure.
+# 1: some recordings, in which the words are not found, are left out.
 $(DATA)/short/%/manifest.tsv: $(WORK)/first/.done
-	-$(DS2EDGE) data align $(DATA)/$*/manifest.tsv -o $(WORK)/aligned/$* $(LISTENER)
+	$(DS2EDGE) data align $(DATA)/$*/manifest.tsv -o $(WORK)/aligned/$* $(LISTENER) || test $$? -eq 1
 	$(DS2EDGE) data segment $(WORK)/aligned/$* -o $(@D) $(PIECES)
 
-$(WORK)/teacher/.done: $(CONFIGS)/en-teacher.toml $(WORK)/first/.done
-	$(DS2EDGE) train $< --data $(DATA) --out $(@D) --start $(WORK)/first/best.npz
+$(WORK)/teacher/.begun: $(CONFIGS)/en-teacher.toml $(WORK)/first/.done
+	$(begin)
+
+$(WORK)/teacher/.done: $(WORK)/teacher/.begun
+	$(DS2EDGE) train $(CONFIGS)/en-teacher.toml --data $(DATA) --out $(@D) \
+	  --start $(WORK)/first/best.npz
 	touch $@
 
-$(WORK)/student/.done: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done $(SHORT:%=$(DATA)/short/%/manifest.tsv)
-	$(DS2EDGE) distill $< --data $(DATA) --out $(@D) --teacher $(WORK)/teacher/best.npz \
-	  --start $(WORK)/first/best.npz
+$(WORK)/student/.begun: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done $(SHORT:%=$(DATA)/short/%/manifest.tsv)
+	$(begin)
+
+$(WORK)/student/.done: $(WORK)/student/.begun
+	$(DS2EDGE) distill $(CONFIGS)/en-student.toml --data $(DATA) --out $(@D) \
+	  --teacher $(WORK)/teacher/best.npz --start $(WORK)/first/best.npz
 	touch $@
 
 $(WORK)/en/manifest.json: $(WORK)/student/.done $(WORK)/lm/language_model.json $(CONFIGS)/en.md
 	$(DS2EDGE) convert $(WORK)/student/best.npz -o $(@D) --language-model $(WORK)/lm \
-	  --dev $(DEV) --test $(DEV) --notes $(CONFIGS)/en.md $(CONVERT)
+	  --dev $(LIBRISPEECH) --test $(LIBRISPEECH) --notes $(CONFIGS)/en.md $(CONVERT)
+
+$(WORK)/transcript_filter.json: $(WORK)/en/manifest.json
+	$(DS2EDGE) data train-filter $(LIBRISPEECH) --split dev --bundle $(WORK)/en -o $@

@@ -1,6 +1,6 @@
 """A corpus without words: silence, hum, noise, clocks, sneezes and more; made, not recorded.
 
-    python -m ds2edge.training.steady_sounds speech/steady
+    python -P -m ds2edge.training.steady_sounds speech/steady
 
 A model that never heard a steady tone takes it for a vowel: normalisation takes the tone away and
 leaves what the model knows from speech only. A tick is taken for a plosive, a sneeze for a word.
