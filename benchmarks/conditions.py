@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,9 @@ def main() -> int:
     print(f"{given.speech}, {len(sources)} utterances; noise: {given.noise}\n")
     common.print_table(*table(figures, [model.name for model in models]))
     print("WER in percent; in brackets: 95 % intervals, bootstrap samples of recordings\n")
-    print("\n".join(comparisons(found, [model.name for model in models])))
+    if len(models) > 1:
+        common.print_table(*comparisons(found, [model.name for model in models]))
+        print("WER with the language model: more points, and relatively more\n")
     if given.json:
         rows = [{"condition": c, "model": m, **value} for (c, m), value in figures.items()]
         with partial_file(given.json, sync=False) as file:
@@ -256,24 +259,28 @@ def table(
 
 def comparisons(
     found: dict[tuple[str, str], list[Recognised]], models: Sequence[str]
-) -> Iterator[str]:
-    """Each model beside the others on the clean recordings, with the language model."""
-    for number, first in enumerate(models):
-        for second in models[number + 1 :]:
-            one, other = (found["clean", name] for name in (first, second))
-            wanted = [utterance.wanted for utterance in one]
-            lengths = word_counts(wanted)
-            errors = [
-                word_errors(wanted, [utterance.said[LANGUAGE_MODEL] for utterance in side])
-                for side in (one, other)
-            ]
-            more = paired(errors[1], errors[0], lengths)
-            low, high = more.interval or (float("nan"), float("nan"))
-            relative = errors[0].sum() / max(1, errors[1].sum()) - 1
-            yield (
-                f"{first} against {second}: {100 * more.rate:+.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), {100 * relative:+.1f} % relative"
-            )
+) -> tuple[list[str], list[list[str]]]:
+    """A row for each condition, a column for each pair of models, with the language model."""
+    pairs = list(combinations(models, 2))
+    conditions = dict.fromkeys(condition for condition, _ in found)
+    rows = [
+        [condition, *(compared(found[condition, a], found[condition, b]) for a, b in pairs)]
+        for condition in conditions
+    ]
+    return ["", *(f"{first} against {second}" for first, second in pairs)], rows
+
+
+def compared(one: Sequence[Recognised], other: Sequence[Recognised]) -> str:
+    """How much more one model errs than another on the same recordings."""
+    wanted = [utterance.wanted for utterance in one]
+    errors, fewer = (
+        word_errors(wanted, [utterance.said[LANGUAGE_MODEL] for utterance in side])
+        for side in (one, other)
+    )
+    more = paired(fewer, errors, word_counts(wanted))
+    low, high = more.interval or (float("nan"), float("nan"))
+    relative = errors.sum() / max(1, fewer.sum()) - 1
+    return f"{100 * more.rate:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}), {relative:+.1%}"
 
 
 def draw(path: Path, figures: dict[tuple[str, str], dict[str, Any]], models: Sequence[str]) -> None:

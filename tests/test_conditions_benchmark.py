@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -58,7 +59,8 @@ def test_all_models_in_all_conditions(checkpoint: Checkpoint, tmp_path: Path) ->
     assert clean < 40 < loud
     assert rates["clean", "random"]["language_model"]["wer"] > 80
     assert rates["8 minutes", "int8"]["words"] == rates["clean", "int8"]["words"]
-    assert "int8 against random: -" in done.stdout
+    assert "int8 against random" in done.stdout
+    assert re.search(r"clean\W+-\d", done.stdout)  # fewer errors
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
