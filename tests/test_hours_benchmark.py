@@ -110,7 +110,7 @@ def test_rows_train_on_their_part_and_are_measured_on_dev(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("shares = [0.03125,", "shares = [1.5,", "shares needs numbers above 0, 1 at most"),
+        ("shares = [0.0625,", "shares = [1.5,", "shares needs numbers above 0, 1 at most"),
         ("shares", "parts", "unknown key 'parts'"),
         ("units", "unit", "unknown key 'base.model.unit'"),
     ],
