@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -268,7 +269,30 @@ def test_the_teacher_is_asked_once_and_goes_on_where_it_was_stopped(
     for one, other in zip(first, whole, strict=True):
         np.testing.assert_array_equal(one.starts, other.starts)
         np.testing.assert_allclose(one.frames, other.frames, atol=0.02)
-    assert sorted(p.suffix for p in (tmp_path / "before").iterdir()) == [".npy"] * 4
+    kept = [path.suffix for path in (tmp_path / "before").rglob("*") if path.is_file()]
+    assert kept == [".npy"] * 4
+
+
+def test_each_worker_asks_the_teacher_about_another_speed_first(
+    corpus: Path, teacher: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_log_probs = teacher_log_probs.model_log_probs
+    asked: dict[int, list[int]] = {0: [], 1: []}
+    found = []
+    for index, frames_of in asked.items():
+
+        def answer(model: Any, frames: Any, asked: list[int] = frames_of) -> Any:
+            asked.append(sum(map(len, frames)))
+            return model_log_probs(model, frames)
+
+        monkeypatch.setenv("DS2EDGE_CACHE", str(tmp_path / f"cache-{index}"))
+        worker = SimpleNamespace(index=index)
+        monkeypatch.setattr(teacher_log_probs, "this_worker", lambda worker=worker: worker)
+        monkeypatch.setattr(teacher_log_probs, "model_log_probs", answer)
+        found.append(prepare_distillation(LIVELY, teacher, corpus, tmp_path / "run").train.teacher)
+    assert asked[0] == asked[1][::-1] != asked[1]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
 
 
 @pytest.mark.parametrize(

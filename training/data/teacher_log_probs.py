@@ -26,6 +26,7 @@ from ds2edge.training.evaluation.listener import model_log_probs
 from ds2edge.training.files import partial_file, taking_turns, write_header, write_npz
 from ds2edge.training.network.model import AcousticModel, build_model, token_set
 from ds2edge.training.snapshot import differences
+from ds2edge.training.workers import this_worker
 
 PART = 256  # recordings in a part: what a kill may cost
 
@@ -74,14 +75,15 @@ def with_teacher(
     model = build_model(teacher.config.model, teacher.config.features)
     assign(model, teacher.weights)
     model.compile(jit_compile=False)  # XLA would compile a graph for every length
-    found = [
-        _cached(recordings, number, change, teacher, model, digest, cache)
-        for number, change in enumerate(changes)
-    ]
+    found: dict[int, TeacherLogProbs] = {}
+    for place in range(len(changes)):  # several workers begin with different ones
+        number = (place + this_worker().index) % len(changes)
+        change = changes[number]
+        found[number] = _cached(recordings, number, change, teacher, model, digest, cache)
     tokens = list(recordings.tokens)
     for i in recordings.unlabelled:
         tokens[i] = collapse(found[0][i].argmax(-1).tolist())
-    return replace(recordings, tokens=tokens, teacher=found)
+    return replace(recordings, tokens=tokens, teacher=[found[i] for i in range(len(changes))])
 
 
 def _cached(
@@ -95,23 +97,24 @@ def _cached(
 ) -> TeacherLogProbs:
     features = recordings.features[number]
     name = cache_name(recordings.utterances, teacher.config.features, change)
-    steps_path, starts_path = (
-        cache / f"{digest}-{name}.{kind}.npy" for kind in ("steps", "starts")
-    )
+    folder = cache / f"{digest}-{name}"
+    steps_path, starts_path = folder / "steps.npy", folder / "starts.npy"
     if not starts_path.exists():  # written last: its presence says that both are whole
-        cache.mkdir(parents=True, exist_ok=True)
-        with taking_turns(cache):  # another worker may be at it
+        folder.mkdir(parents=True, exist_ok=True)
+        with taking_turns(folder):  # another worker may be at it
             if not starts_path.exists():
-                parts = list(_parts(features, model, steps_path, f"teacher, {change}"))
+                parts = list(_parts(features, model, folder, f"teacher, {change}"))
                 _join(parts, steps_path, starts_path)
     return TeacherLogProbs(np.load(steps_path, mmap_mode="r"), np.load(starts_path))
 
 
-def _parts(features: FeatureCache, model: AcousticModel, path: Path, doing: str) -> Iterator[Path]:
+def _parts(
+    features: FeatureCache, model: AcousticModel, folder: Path, doing: str
+) -> Iterator[Path]:
     """Files of the log-probabilities of so many recordings each; those that are there are kept."""
     begins = range(0, len(features), PART)
     for begin in track(begins, doing, len(begins)):
-        part = path.with_name(f"{path.stem}.{begin}.npz")
+        part = folder / f"{begin}.npz"
         if not part.exists():
             some = range(begin, min(begin + PART, len(features)))
             heard = [i for i in some if features.lengths[i]]
