@@ -37,6 +37,7 @@ SMALLER = {
 }
 SMALL = {
     "STEADY": "--each 1",
+    "TURNS": "--hours 0.01",
     "LISTENER": "--bundle en",  # what has heard a sentence or two finds no words
     "CONVERT": "--beam 8 --batches 1 --prior-weight 0.4 --licence CC-BY-4.0",
 }
@@ -47,11 +48,11 @@ BUILD_BINARY = '#!/bin/sh\nwhile [ "$3" ]; do shift; done\ncp "$1" "$2"\n'
 STAND_IN = """#!/bin/sh
 echo "$*" >> {log}
 case "$*" in "$FAILS "*) exit 130;; esac
-while [ "$1" != -o ] && [ "$1" != --out ] && [ "${{1#ds2edge.training}}" = "$1" ]; do shift; done
+while [ "$1" != -o ] && [ "$1" != --out ] && [ "${{1#ds2edge.training.steady}}" = "$1" ]; do shift; done
 mkdir -p "$2"
 for name in manifest.tsv manifest.json language_model.json best.npz; do echo > "$2/$name"; done
 """
-EVERYTHING = ["steady_sounds", "first", "teacher", "align", "segment", "align", "segment"]
+EVERYTHING = ["steady_sounds", "first", "teacher", "turns", "align", "segment", "align", "segment"]
 EVERYTHING += ["student", "lm", "convert"]
 
 
@@ -183,7 +184,7 @@ def test_every_step_is_done_once(folder: Path) -> None:
 
 
 def test_the_interrupted_run_goes_on(folder: Path) -> None:
-    assert steps(folder, fails="distill") == EVERYTHING[:8]
+    assert steps(folder, fails="distill") == EVERYTHING[:9]
     half = folder / "work" / "student" / "last.npz"
     half.touch()
     assert steps(folder) == ["student", "lm", "convert"]
@@ -193,8 +194,8 @@ def test_the_interrupted_run_goes_on(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:8], "convert"]),
-        ("configs/en-first.toml", ["first", *EVERYTHING[2:8], "convert"]),
+        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:9], "convert"]),
+        ("configs/en-first.toml", ["first", "teacher", *EVERYTHING[4:9], "convert"]),
         ("configs/en-teacher.toml", ["teacher", "student", "convert"]),
         ("configs/en-student.toml", ["student", "convert"]),
         ("text/en-toy.txt", ["lm", "convert"]),

@@ -15,6 +15,7 @@ PYTHON ?= python
 # Folder of lmplz and build_binary, which `make lm-tools` builds.
 TOOLS ?= build/tools
 STEADY ?= --each 60
+TURNS ?= --hours 2
 LM ?= --prune 0 0 2 3
 # What finds the words that are cut out of recordings.
 LISTENER ?= --checkpoint $(WORK)/first/best.npz
@@ -23,9 +24,11 @@ TUNE ?= --beam 256
 CONVERT ?= --beam 256 --max-ambiguity 27 --delay 0.16 --prior-weight 0.6 --licence CC-BY-4.0
 
 # All that the configurations name but what is made here.
-CORPORA := $(filter-out steady,$(shell grep -oh 'folder = "[^"/]*"' $(CONFIGS)/en-*.toml | cut -d'"' -f2 | sort -u))
+CORPORA := $(filter-out steady turns,$(shell grep -oh 'folder = "[^"/]*"' $(CONFIGS)/en-*.toml | cut -d'"' -f2 | sort -u))
 DATA := $(WORK)/speech
 LIBRISPEECH := $(DATA)/librispeech/manifest.tsv
+# Who takes turns: LibriSpeech twice as often as it is long.
+SPEAKING := librispeech librispeech speechocean762 kathleen ljspeech philipp
 # Words with nothing around them: pieces between pauses, however short these are.
 SHORT := librispeech speechocean762
 PIECES := --target 0.6 --longest 1.5 --shortest 0.15 --pause 0.05 --margin 0.02
@@ -44,7 +47,7 @@ endef
 
 help:
 	@echo "make -f training/english.mk model [SPEECH=speech] [TEXT=text] [WORK=build/english]"
-	@echo "  $(DATA)      the corpora, and two that are made: steady sounds, cut words"
+	@echo "  $(DATA)      the corpora, and three that are made: steady sounds, cut words, turns"
 	@echo "  $(WORK)/lm          ds2edge lm: lexicon and language model"
 	@echo "  $(WORK)/first       ds2edge train: a forward model, from random weights"
 	@echo "  $(WORK)/teacher     ds2edge train --start: it grows a way back"
@@ -76,6 +79,9 @@ $(DATA)/.linked: $(CORPORA:%=$(SPEECH)/%/manifest.tsv)
 $(DATA)/steady/manifest.tsv: | $(DATA)/.linked
 	$(PYTHON) -P -m ds2edge.training.steady_sounds $(DATA)/steady $(STEADY)
 
+$(DATA)/turns/manifest.tsv: $(DATA)/.linked
+	$(PYTHON) -P -m ds2edge.training.turns $(SPEAKING:%=$(DATA)/%/manifest.tsv) -o $(@D) $(TURNS)
+
 $(WORK)/lm/language_model.json: $(wildcard $(TEXT)/en-*)
 	$(DS2EDGE) lm $^ -o $(@D) --tools $(TOOLS) $(LM)
 
@@ -99,7 +105,7 @@ $(WORK)/teacher/.done: $(WORK)/teacher/.begun
 	  --start $(WORK)/first/best.npz
 	touch $@
 
-$(WORK)/student/.begun: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done $(SHORT:%=$(DATA)/short/%/manifest.tsv)
+$(WORK)/student/.begun: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done $(DATA)/turns/manifest.tsv $(SHORT:%=$(DATA)/short/%/manifest.tsv)
 	$(begin)
 
 $(WORK)/student/.done: $(WORK)/student/.begun
