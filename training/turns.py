@@ -86,9 +86,9 @@ def turns_of(
     """
     wanted, seconds = rng.uniform(SHORTEST, LONGEST), 0.0
     shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
-    voice = voices[rng.choice(len(voices), p=shares)]
+    voice = voices[int(rng.choice(len(voices), p=shares))]
     while seconds < wanted:
-        utterance = voice[rng.integers(len(voice))]
+        utterance = voice[int(rng.integers(len(voice)))]
         if seconds + utterance.seconds > LONGEST:
             return
         try:
@@ -99,7 +99,7 @@ def turns_of(
         yield samples * np.float32(gain), utterance
         seconds += len(samples) / RATE + PAUSE
         if rng.random() > SAME_VOICE:
-            voice = voices[rng.choice(len(voices), p=shares)]
+            voice = voices[int(rng.choice(len(voices), p=shares))]
 
 
 def joined(turns: Sequence[Samples], rng: Random) -> Samples:
@@ -109,3 +109,7 @@ def joined(turns: Sequence[Samples], rng: Random) -> Samples:
         pause = rng.normal(0, 10 ** (HISS / 20), int(rng.uniform(0, PAUSE) * RATE))
         parts += [pause.astype(np.float32), turn]
     return np.clip(np.concatenate(parts[1:]), -1, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
