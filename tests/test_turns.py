@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from ds2edge.training.data.manifest import Utterance, read_manifest, write_manif
 
 RATE = 16_000
 TONES = {"low": 200.0, "high": 2000.0}  # Hz, of each speaker
-COUNTS = {"low": 3, "high": 3}
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def speech(tmp_path: Path) -> Path:
     """Two speakers, each a tone of three seconds."""
     made = []
     for speaker, tone in TONES.items():
-        for i in range(COUNTS[speaker]):
+        for i in range(3):
             path = tmp_path / f"{speaker}-{i}.wav"
             wave = 0.1 * np.sin(2 * np.pi * tone * np.arange(3 * RATE) / RATE)
             soundfile.write(path, wave, RATE)
@@ -77,16 +77,22 @@ def test_without_texts_there_is_nothing_to_join(tmp_path: Path) -> None:
         turns.voices_of([tmp_path / "manifest.tsv"])
 
 
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing, out = tmp_path / "manifest.tsv", str(tmp_path / "turns")
+    assert turns.main([str(missing), "-o", out]) == 2
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    write_manifest(missing, [Utterance(tmp_path / "a.wav", 1, "text", "a", "train")])
+    assert turns.main([str(missing), "-o", out]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "manifest.tsv" in first
+    assert "manifest.tsv, line 2" in second
+
+
 def tones(samples: np.ndarray) -> list[str]:
     """Whose tone is heard in each half second, every run of five to seven as one turn."""
     named = []
     for begin in range(0, len(samples) - RATE // 2, RATE // 2):
         spectrum = np.abs(np.fft.rfft(samples[begin : begin + RATE // 2]))
         named.append(min(TONES, key=lambda name: abs(TONES[name] - 2 * int(spectrum.argmax()))))
-    runs: list[list[object]] = []
-    for name in named:
-        if runs and runs[-1][0] == name:
-            runs[-1][1] += 1  # type: ignore[operator]
-        else:
-            runs.append([name, 1])
-    return [str(name) for name, length in runs for _ in range(round(int(str(length)) / 6.5))]
+    runs = [(name, len(list(group))) for name, group in groupby(named)]
+    return [name for name, length in runs for _ in range(round(length / 6.5))]

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ds2edge.arguments import CommandParser
+from ds2edge.arguments import SUCCESS, CommandParser, fail
 from ds2edge.audio_file import read_audio
-from ds2edge.errors import AudioError, DataError
+from ds2edge.errors import AudioError, DataError, Ds2edgeError
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
+from ds2edge.training.files import partial_file
 
 RATE = 16_000
 SHORTEST, LONGEST = 15.0, 30.0  # s of a recording, about
@@ -43,29 +44,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not 0 < given.hours <= 10_000:
         parser.error(f"--hours needs a number above 0, 10,000 at most, got {given.hours}")
-    voices = voices_of(given.manifests)
-    audio = given.out / "audio"
+    try:
+        write_turns(given.manifests, given.out, given.hours, given.seed)
+    except (Ds2edgeError, OSError) as error:
+        return fail(str(error))
+    return SUCCESS
+
+
+def write_turns(manifests: Sequence[Path], out: Path, hours: float, seed: int) -> None:
+    """Recordings of so many hours in all, drawn from manifests, and their manifest.tsv in `out`.
+
+    Raises:
+        DataError: as `voices_of` and `turns_of`.
+        OSError: they cannot be written, as on a full disk.
+    """
+    voices = voices_of(manifests)
+    audio = out / "audio"
     audio.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(given.seed)
-    count = max(1, round(given.hours * 3600 / ((SHORTEST + LONGEST) / 2)))
+    rng = np.random.default_rng(seed)
+    count = max(1, round(hours * 3600 / ((SHORTEST + LONGEST) / 2)))
     made = []
     for number in track(range(count), "recordings", count):
         turns = list(turns_of(voices, rng))
         samples = joined([turn for turn, _ in turns], rng)
         path = audio / f"{number}.flac"
-        soundfile.write(path, samples, RATE, subtype="PCM_16")
+        with partial_file(path, sync=False) as file:
+            soundfile.write(file, samples, RATE, format="FLAC", subtype="PCM_16")
         text = " ".join(utterance.text for _, utterance in turns)
         speakers = "+".join(dict.fromkeys(utterance.speaker for _, utterance in turns))
         made.append(Utterance(path, len(samples) / RATE, text, speakers, "train"))
-    write_manifest(given.out / "manifest.tsv", made)
-    return 0
+    write_manifest(out / "manifest.tsv", made)
 
 
 def voices_of(manifests: Sequence[Path]) -> list[list[Utterance]]:
     """What each speaker says in the train splits. A manifest that is named twice counts twice.
 
     Raises:
-        DataError: nothing.
+        DataError: a manifest cannot be used, or there is nothing with a text that is short enough.
     """
     found: dict[tuple[Path, str], list[Utterance]] = {}
     for manifest in manifests:
@@ -83,6 +98,11 @@ def turns_of(
     """Utterances one after the other, until they are long enough.
 
     Each is drawn from all utterances, so that voices are heard as often as they speak.
+
+    Returns: samples at `RATE`, each turn with a gain of its own, and what was drawn.
+
+    Raises:
+        DataError: a recording cannot be read.
     """
     wanted, seconds = rng.uniform(SHORTEST, LONGEST), 0.0
     shares = np.array([len(voice) for voice in voices]) / sum(map(len, voices))
@@ -103,7 +123,7 @@ def turns_of(
 
 
 def joined(turns: Sequence[Samples], rng: Random) -> Samples:
-    """One recording, with a faint hiss in pauses of up to `PAUSE` between the turns."""
+    """One recording at `RATE`, with a faint hiss in pauses of up to `PAUSE` between the turns."""
     parts: list[Samples] = []
     for turn in turns:
         pause = rng.normal(0, 10 ** (HISS / 20), int(rng.uniform(0, PAUSE) * RATE))
