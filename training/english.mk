@@ -19,9 +19,9 @@ TURNS ?= --hours 2
 LM ?= --prune 0 0 2 3
 # What finds the words that are cut out of recordings.
 LISTENER ?= --checkpoint $(WORK)/first/best.npz
-TUNE ?= --beam 256
+TUNE ?= --beam 512
 # The prior's weight is what `ds2edge tune` found on split dev.
-CONVERT ?= --beam 256 --max-ambiguity 27 --delay 0.16 --prior-weight 0.6 --licence CC-BY-4.0
+CONVERT ?= --beam 512 --max-ambiguity 27 --delay 0.16 --prior-weight 0.6 --licence CC-BY-4.0
 
 # All that the configurations name but what is made here.
 CORPORA := $(filter-out steady turns,$(shell grep -oh 'folder = "[^"/]*"' $(CONFIGS)/en-*.toml | cut -d'"' -f2 | sort -u))
