@@ -3,6 +3,9 @@
 PYTHON ?= python3
 # The recording that `make demo` transcribes; a line of its folder's manifest.tsv tells who speaks.
 DEMO ?= tests/data/speech/2428-83705-0017.mp3
+# Of the server's soak, and how many bad frames its fuzzer sends.
+MINUTES ?= 30
+FRAMES ?= 100000
 
 VENVS := .venv
 WHEEL := build/wheel
@@ -11,7 +14,7 @@ NEEDED_PACKAGES := python3-dev python3-venv g++ make
 LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-dev
 SYSTEM_PACKAGES := $(LM_PACKAGES) \
   libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk \
-  flite espeak-ng festival festvox-kallpc16k festvox-us-slt-hts
+  flite espeak-ng festival festvox-kallpc16k festvox-us-slt-hts chromium chromium-driver
 # What runs where only tflite-runtime is, as on boards for which LiteRT has no wheel.
 TFLITE_TESTS := tests/test_bundle.py $(wildcard tests/test_contract*.py)
 LAVAPIPE := tests/install_lavapipe.sh
@@ -24,7 +27,7 @@ SOURCES := pyproject.toml CMakeLists.txt \
 SOURCE_LIST := $(VENVS)/sources
 $(shell mkdir -p $(VENVS); echo '$(SOURCES)' | cmp -s - $(SOURCE_LIST) || echo '$(SOURCES)' > $(SOURCE_LIST))
 
-.PHONY: help demo test test-slow test-system docs faults lm-tools system-packages check lm-check system-check clean
+.PHONY: help demo test test-slow test-system docs faults server-soak server-fuzz lm-tools system-packages check lm-check system-check clean
 
 # $(call need_packages,NAMES): all that are missing, in one line; says nothing outside Debian.
 define need_packages
@@ -54,15 +57,17 @@ help:
 	@echo "make test-system  the tests that need Debian packages: $(SYSTEM_PACKAGES)"
 	@echo "                  and Mesa 25's software Vulkan: $(LAVAPIPE)"
 	@echo "make docs         build the documentation into build/docs"
-	@echo "make faults       plant faults in a copy of the source; each must make a test fail"
+	@echo "make faults       plant faults in a copy of the source; each must make a test fail; needs chromium"
 	@echo "make lm-tools     build KenLM's lmplz and build_binary into build/tools, for ds2edge lm"
 	@echo "make sanitize     native tests and threads under AddressSanitizer, UBSan and ThreadSanitizer"
 	@echo "make fuzz SECONDS=600    fuzz the native code, so long with each of the three fuzzers"
 	@echo "make fuzz-check   plant memory errors in a copy of the source; a fuzzer must find each"
 	@echo "make sanitize-threads SECONDS=600    mixed work on eight threads under ThreadSanitizer"
 	@echo "make threads-check   plant data races in a copy of the source; the threads must show each"
-	@echo "make soak         make test-slow, fuzz, fuzz-check, sanitize-threads and threads-check"
-	@echo "                  these six need Debian packages: $(NATIVE_PACKAGES)"
+	@echo "make server-soak MINUTES=30    the server with clients that vanish, stall and send garbage"
+	@echo "make server-fuzz FRAMES=100000    bad frames for the server"
+	@echo "make soak         make test-slow, fuzz, fuzz-check, sanitize-threads, threads-check, server-soak"
+	@echo "                  and server-fuzz; those of native code need Debian packages: $(NATIVE_PACKAGES)"
 	@echo "make clean        remove $(VENVS)/ and build/"
 	@echo "PYTHON=python3.12 chooses another Python, 3.11 or newer"
 
@@ -90,6 +95,12 @@ docs: $(VENVS)/docs/.installed
 
 faults: $(VENVS)/test/.installed
 	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
+
+server-soak: $(VENVS)/test/.installed
+	$(VENVS)/test/bin/python benchmarks/serving_soak.py --minutes $(MINUTES)
+
+server-fuzz: $(VENVS)/test/.installed
+	$(VENVS)/test/bin/python tests/fuzz_server.py --frames $(FRAMES)
 
 lm-tools: | check lm-check $(TOOLS)/.installed
 	$(call configure,tools,-DDS2_LM_TOOLS=ON)

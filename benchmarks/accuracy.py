@@ -30,7 +30,7 @@ from ds2edge.progress import track
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.data.manifest import corpus_names
 from ds2edge.training.evaluation.bootstrap import Interval, paired, rate_interval
-from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
+from ds2edge.training.evaluation.evaluate import record_looks
 from ds2edge.training.evaluation.metrics import (
     Counts,
     character_counts,
@@ -39,6 +39,7 @@ from ds2edge.training.evaluation.metrics import (
     word_errors,
 )
 from ds2edge.training.evaluation.recognised import ModelFacts
+from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.evaluation.split import is_test
 from ds2edge.training.files import partial_file
 

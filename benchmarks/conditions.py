@@ -30,7 +30,7 @@ from ds2edge.pipeline import load_decoder
 from ds2edge.progress import track
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.evaluation.bootstrap import paired
-from ds2edge.training.evaluation.evaluate import Source, recognise, record_looks
+from ds2edge.training.evaluation.evaluate import recognise, record_looks
 from ds2edge.training.evaluation.listener import Listener, bundle_listener, open_listener
 from ds2edge.training.evaluation.metrics import word_counts, word_errors
 from ds2edge.training.evaluation.prior import label_prior, subtract_prior
@@ -43,6 +43,7 @@ from ds2edge.training.evaluation.recognised import (
     summary,
     with_interval,
 )
+from ds2edge.training.evaluation.sources import Source
 from ds2edge.training.files import partial_file
 
 EPILOG = """examples:

@@ -17,7 +17,6 @@ from ds2edge.decoder import LogProbs
 from ds2edge.errors import DecoderError
 from ds2edge.progress import track
 
-TUNED_BEAM = 64
 FOOTPRINT_SECONDS = 30.0
 FRONT_SIZE = 16  # settings of a decoder that are tested at every beam
 
@@ -109,7 +108,7 @@ def tune(problem: Problem, name: str, engine: Engine, thin: int) -> list[Point]:
     """
 
     def measured(settings: Sequence[Setting]) -> list[Point]:
-        chosen = [(name, TUNED_BEAM, s) for s in settings]
+        chosen = [(name, problem.beam, s) for s in settings]
         return measure_points(problem, problem.tune, {name: engine}, chosen, 1, 0.0)
 
     rankings = measured(engine.ranking(weights_of(problem))[::thin])
@@ -236,5 +235,5 @@ def measure_problem(
     for name in engines:
         best = lowest([p for p in outcome.tuned if p.decoder == name])
         make = engines_for(problem)[name]
-        outcome.footprints[name] = footprint(problem, make, best.setting, TUNED_BEAM)
+        outcome.footprints[name] = footprint(problem, make, best.setting, problem.beam)
     return outcome

@@ -41,6 +41,7 @@ class Problem:
     language_model: Path | None  # KenLM binary: over the words, or over the tokens if they are None
     tune: Speech  # settings are chosen on this
     test: Speech  # and reported on this
+    beam: int = 64  # at which settings are chosen
 
     @property
     def measure(self) -> str:
@@ -135,6 +136,7 @@ class SyntheticVoice:
     noise: float = 0.002  # probability that is spread over all tokens
 
 
+MANDARIN_BEAM = 200  # of the paper
 ENGLISH_VOICE = SyntheticVoice(50, 14, 0.13)
 MANDARIN_VOICE = SyntheticVoice(50, 5, 0.20)
 
@@ -156,7 +158,8 @@ def synthetic_mandarin(
     """Chinese texts, spoken by a synthetic voice; every character is a token."""
     confusions = _confusions(len(tokens), 6)
     made = [synthetic_speech(texts, tokens, MANDARIN_VOICE, confusions) for texts in (tune, test)]
-    return Problem(f"synthetic Mandarin, V = {len(tokens)}", tokens, None, language_model, *made)
+    name = f"synthetic Mandarin, V = {len(tokens)}"
+    return Problem(name, tokens, None, language_model, *made, beam=MANDARIN_BEAM)
 
 
 def _confusions(tokens: int, count: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common import print_table
-from decoder_measure import TUNED_BEAM, Footprint, Outcome, Point, as_good, front, lowest
+from decoder_measure import Footprint, Outcome, Point, as_good, front, lowest
 
 OURS = "ds2edge"
 
@@ -21,7 +21,7 @@ def print_outcome(outcome: Outcome, speed_aim: float, memory_aim: float) -> None
     print(f"\n## {problem.name} ({tested}; tuned on {problem.tune.seconds:.0f} s)\n")
     for name, reason in outcome.skipped.items():
         print(f"{name} cannot: {reason}\n")
-    print(f"Settings tried at beam {TUNED_BEAM}, and the best on the tuning split:\n")
+    print(f"Settings tried at beam {problem.beam}, and the best on the tuning split:\n")
     print_grids(outcome)
     print(f"\nms of CPU for a second of audio / {problem.measure} %, each at its best setting:\n")
     print_beams(outcome)
@@ -87,7 +87,7 @@ def print_footprints(outcome: Outcome, aim: float) -> None:
             share = f"x {ours.decoded / needed.decoded:.2f} (aim: below {aim:g})"
         rows.append([name, *figures, share])
     header = ["decoder", "load s", "MB loaded", "MB after decoding", "ds2edge's share"]
-    print(f"\nIn a fresh process, imports not counted, beam {TUNED_BEAM}:\n")
+    print(f"\nIn a fresh process, imports not counted, beam {outcome.problem.beam}:\n")
     print_table(header, rows)
 
 
@@ -98,7 +98,8 @@ def headlines(outcome: Outcome, aim: float) -> list[str]:
     if not mine or not peers:
         return ["no comparison: ds2edge or all peers are missing"]
     lines = [
-        f"At beam {TUNED_BEAM}, settings chosen on the tuning split, measured on the test split:"
+        f"At beam {outcome.problem.beam}, settings chosen on the tuning split, measured on the "
+        "test split:"
     ]
     for name in peers:
         lines += compare(outcome, mine, name, aim)
@@ -121,7 +122,7 @@ def compare(outcome: Outcome, mine: Sequence[Point], peer: str, aim: float) -> l
     lines.append(
         f"    {show(ours, measure)}: x {theirs.milliseconds / ours.milliseconds:.1f} (aim {aim:g})"
     )
-    here = [p for p in outcome.tested if p.beam == TUNED_BEAM]
+    here = [p for p in outcome.tested if p.beam == outcome.problem.beam]
     pairs = [
         (p, as_good([q for q in here if q.decoder == OURS], p))
         for p in front(p for p in here if p.decoder == peer)

@@ -14,7 +14,7 @@ from ds2edge.arguments import CommandParser
 from ds2edge.errors import DataError, Ds2edgeError
 from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
 from ds2edge.training.evaluation.bootstrap import Bootstrap
-from ds2edge.training.evaluation.evaluate import Source, evaluate, read_sources
+from ds2edge.training.evaluation.evaluate import evaluate
 from ds2edge.training.evaluation.outputs import open_recogniser
 from ds2edge.training.evaluation.recognised import (
     LANGUAGE_MODEL,
@@ -23,6 +23,7 @@ from ds2edge.training.evaluation.recognised import (
     score,
     with_interval,
 )
+from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.evaluation.split import refuse_test_split
 
 EPILOG = """examples:

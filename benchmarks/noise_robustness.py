@@ -26,9 +26,10 @@ from ds2edge.training.augmentation.noise import (
     noise_of,
 )
 from ds2edge.training.data.manifest import read_manifest
-from ds2edge.training.evaluation.evaluate import Source, read_sources, recognise, record_looks
+from ds2edge.training.evaluation.evaluate import recognise, record_looks
 from ds2edge.training.evaluation.outputs import Recogniser, open_recogniser
 from ds2edge.training.evaluation.recognised import WAY_NAMES, score, summary, with_interval
+from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.files import partial_file
 
 CLEAN = float("inf")

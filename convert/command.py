@@ -22,8 +22,9 @@ from ds2edge.errors import ConfigError, DataError
 from ds2edge.language_model import language_model_of, open_language_model
 from ds2edge.training.checkpoint import Checkpoint
 from ds2edge.training.data.manifest import read_manifest
-from ds2edge.training.evaluation.evaluate import Source, read_sources, record_looks
+from ds2edge.training.evaluation.evaluate import record_looks
 from ds2edge.training.evaluation.recognised import ModelFacts
+from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.keras_files import open_checkpoint
 
 EPILOG = """examples:

@@ -33,7 +33,7 @@ from ds2edge.convert.card import formats_plot, model_card
 from ds2edge.convert.footprint import measure_footprint
 from ds2edge.convert.parity import check_error_rates, check_gate, difference, more_errors
 from ds2edge.decoder import Confidence, Decoder, LogProbs, SearchOptions
-from ds2edge.errors import BundleError, ConfigError, DataError
+from ds2edge.errors import BundleError, ConfigError
 from ds2edge.features import FeatureExtractor, FeatureSettings
 from ds2edge.language_model import LanguageModel
 from ds2edge.progress import track
@@ -97,8 +97,8 @@ def convert(
     form = form or Form()
     config = checkpoint.config
     tokens = token_set(config.model)
-    if language_model and language_model.description.get("tokens") != tokens.digest:
-        raise DataError(f"{language_model.folder} was built for another token set than the model's")
+    if language_model:
+        language_model.check_tokens(tokens)
     model = build_model(config.model, config.features)
     assign(model, checkpoint.weights)
     if prior_weight:

@@ -1,11 +1,12 @@
 """Captures of the commands as a terminal shows them, written to docs/images/ as SVG.
 
     sudo apt-get install tmux pulseaudio pulseaudio-utils libasound2-plugins libportaudio2
+    sudo apt-get install chromium chromium-driver
     .venv/test/bin/python docs/capture.py [NAME...]
 
-Nothing is staged: each command runs in a terminal of tmux, and what that shows is drawn. What is
-spoken into the microphone are recordings of tests/data/speech, played into a sound server of its
-own. Without a NAME all are made: transcribe, progress, train, mic.
+Nothing is staged: each command runs in a terminal of tmux, and what that shows is drawn; the
+server's page is seen in a browser, as PNG. What is spoken into the microphone are recordings of
+tests/data/speech. Without a NAME all are made: transcribe, progress, train, mic, serve.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from browser import browser, speak_into
+from served import served
 from sound_server import RATE, sound_server, until
 
+from ds2edge import Transcriber
 from ds2edge.audio_file import read_audio
+from ds2edge.serving.dispatcher import Dispatcher
 
 ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "tests" / "data" / "speech"
@@ -86,6 +92,19 @@ def mic() -> None:
             until(lambda: _words_after_finals(terminal.shown(), finals=2) >= 9, seconds=30)
             terminal.draw("mic")
             speaker.join()
+
+
+def serve() -> None:
+    """The page, with finals and a partial."""
+    with tempfile.TemporaryDirectory() as folder, Dispatcher(Transcriber()) as dispatcher:
+        wave = speak_into(Path(folder) / "spoken.wav", [SPEECH / name for name in SPOKEN])
+        with served(dispatcher) as server, browser(wave, size=(760, 560)) as page:
+            page.open(server.url)
+            page.one("#speak").click()
+            page.wait(lambda: len(page.all(".finals .segment")) >= 2)
+            page.wait(lambda: len(page.all(".open .word")) >= 9 and page.all(".open .unstable"))
+            shown = Image.open(io.BytesIO(page.driver.get_screenshot_as_png()))
+        shown.quantize(64).save(IMAGES / "serve.png", optimize=True)
 
 
 def _words_after_finals(shown: str, finals: int) -> int:
@@ -158,6 +177,7 @@ CAPTURES: dict[str, Callable[[], None]] = {
     "progress": progress,
     "train": train,
     "mic": mic,
+    "serve": serve,
 }
 
 
@@ -168,7 +188,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     for name in sys.argv[1:] or CAPTURES:
         CAPTURES[name]()
-        print(IMAGES / f"{name}.svg")
+        print(*IMAGES.glob(f"{name}.*"))
 
 
 if __name__ == "__main__":

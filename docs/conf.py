@@ -51,9 +51,10 @@ smartquotes = False  # "" is no pair of quotation marks
 nitpicky = True
 # Nothing is fetched while the site is built, so what other libraries document has no links.
 nitpick_ignore_regex = [
-    ("py:.*", r"(_native|argparse|collections|np|npt|numpy|os|pathlib|typing)\..*"),
+    ("py:.*", r"(_native|argparse|asyncio|collections|np|npt|numpy|os|pathlib|typing)\..*"),
     ("py:.*", r"Any|Callable|Iterable|Iterator|AsyncIterator|Mapping|Sequence|Literal|Path"),
     ("py:.*", r"ModuleType|ndarray|dtype"),
+    ("py:.*", r"Board|Work|T"),  # of the inside
 ]
 
 log = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ MODULES = [
     "ds2edge.asynchronous",
     "ds2edge.options",
     "ds2edge.subtitles",
+    "ds2edge.segmentation",
     "ds2edge.display",
     "ds2edge.microphone",
     "ds2edge.bundle",
@@ -40,6 +41,15 @@ MODULES = [
     "ds2edge.pipeline",
     "ds2edge.endpoint",
     "ds2edge.text",
+    "ds2edge.token_files",
+    "ds2edge.writing",
+    "ds2edge.serving.dispatcher",
+    "ds2edge.serving.live",
+    "ds2edge.serving.asynchronous",
+    "ds2edge.serving.metrics",
+    "ds2edge.serving.server",
+    "ds2edge.serving.limits",
+    "ds2edge.serving.protocol",
     "ds2edge.compat.deepspeech",
 ]
 

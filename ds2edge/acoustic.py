@@ -7,7 +7,7 @@ frames give exactly ceil(n / time_stride) rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from ds2edge.runtimes.runtime import Runtime, Tensors
 FloatArray = npt.NDArray[np.float32]
 
 CALLED = ("features", "valid")  # inputs of a step that are no state
+SPARE = 1  # empty places in a batch that cost a CPU less than another, smaller one
 
 
 @dataclass
@@ -56,6 +57,17 @@ class Backend(Protocol):
             frames: shape = (1..chunk_frames, bins); fewer than chunk_frames only at the end.
 
         Returns: shape = (outputs, tokens); outputs may be 0 while the look-ahead fills.
+        """
+        ...
+
+    def step_together(
+        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
+    ) -> list[FloatArray]:
+        """`step` for one chunk of each of several streams: the same results to the last bit.
+
+        Args:
+            states: of different streams.
+            chunks: as `step` takes them, one for each stream.
         """
         ...
 
@@ -108,16 +120,11 @@ class StepModel:
     def step_together(
         self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
     ) -> list[FloatArray]:
-        """`step` for one chunk of each of several streams: the same results to the last bit.
-
-        Args:
-            states: of different streams, at least one.
-            chunks: as `step` takes them, one for each stream.
-        """
+        """See `Backend.step_together`."""
         blocks: list[FloatArray] = []
-        for i in range(0, len(states), self.largest_batch):
-            end = i + self.largest_batch
-            blocks += self._run(states[i:end], chunks[i:end])
+        for size in self._batches(len(states)):
+            begin, end = len(blocks), len(blocks) + size
+            blocks += self._run(states[begin:end], chunks[begin:end], size)
         return blocks
 
     def flush(self, state: AcousticState) -> FloatArray:
@@ -134,29 +141,38 @@ class StepModel:
         state.emitted += len(log_probs)
         return log_probs
 
+    def _batches(self, count: int) -> Iterator[int]:
+        """Sizes of the graphs that take so many streams, one after the other."""
+        while count > 0:
+            size = next((size for size in self._sizes if size >= count), self._sizes[-1])
+            if size - count > SPARE:
+                size = max(size for size in self._sizes if size <= count)
+            yield size
+            count -= size
+
     def _run(
-        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
+        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray], size: int
     ) -> list[FloatArray]:
-        """One run of the smallest graph that takes so many streams."""
-        grid, count = self._grid, len(states)
-        size = next(size for size in self._sizes if size >= count)
+        """One run of the graph of a size."""
+        grid = self._grid
         features = np.zeros((size, grid.chunk_frames, chunks[0].shape[1]), np.float32)
         valid = np.zeros((size, grid.chunk_outputs, 1), np.float32)
+        steps = []
         for i, frames in enumerate(chunks):
             if not 0 < len(frames) <= grid.chunk_frames:
                 raise BackendError(
                     f"a step takes 1 to {grid.chunk_frames} frames, got {len(frames)}"
                 )
             features[i, : len(frames)] = frames
-            valid[i, : -(-len(frames) // grid.time_stride)] = 1
+            steps.append(-(-len(frames) // grid.time_stride))
+            valid[i, : steps[i]] = 1
         inputs = {"features": features, "valid": valid, **self._gathered(states, size)}
         outputs = self._runtime.run("step" if size == 1 else f"step_{size}", inputs)
-        logits = outputs.pop("logits")
-        blocks = []
+        log_probs = log_softmax(outputs.pop("logits"))
         for i, state in enumerate(states):
-            state.tensors = {name: tensor[i : i + 1] for name, tensor in outputs.items()}
-            blocks.append(self._due(state, logits[i], int(valid[i].sum())))
-        return blocks
+            # Of several, each its own: a view would keep those of all streams.
+            state.tensors = {n: t[i : i + 1].copy() if size > 1 else t for n, t in outputs.items()}
+        return [self._due(*one) for one in zip(states, log_probs, steps, strict=False)]
 
     def _gathered(self, states: Sequence[AcousticState], size: int) -> Tensors:
         if size == 1:
@@ -168,14 +184,14 @@ class StepModel:
                 gathered[name][i] = state.tensors[name][0]
         return gathered
 
-    def _due(self, state: AcousticState, logits: FloatArray, valid_steps: int) -> FloatArray:
-        """Log-probabilities of the outputs that belong to frames."""
+    def _due(self, state: AcousticState, log_probs: FloatArray, valid_steps: int) -> FloatArray:
+        """Those of the outputs that belong to frames."""
         # The first look_ahead outputs belong to steps before the first frame.
         begin = max(0, self._grid.look_ahead - state.steps)
         state.steps += valid_steps
-        log_probs = log_softmax(logits[begin:][: state.steps - state.emitted])
-        state.emitted += len(log_probs)
-        return log_probs
+        due = log_probs[begin:][: state.steps - state.emitted]
+        state.emitted += len(due)
+        return due
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ exit codes:
   0    everything was done
   1    some of several files failed; the others were transcribed
   2    it failed: bad input or usage, no device, a full disk, a missing package
-  130  interrupted with Ctrl-C, which ends `mic` with 0
+  130  interrupted with Ctrl-C, which ends `mic` and `serve` with 0
   141  nobody read on: the pipe was closed
 """
 

@@ -7,6 +7,7 @@ file fed to a stream in any pieces give the same bits.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,7 @@ class SampleInput:
         self.sample_rate = _checked_rate(sample_rate)
         self.model_rate = _checked_rate(model_rate)
         self._channels: int | None = None  # known with the first samples
+        self._start = 0.0  # seconds of the inputs before this one
         self._frames = 0
         self._finished = False
         self._resampler: soxr.ResampleStream | None = None
@@ -51,8 +53,8 @@ class SampleInput:
 
     @property
     def seconds(self) -> float:
-        """How much audio has been taken so far."""
-        return self._frames / self.sample_rate
+        """How much audio the stream has taken so far."""
+        return self._start + self._frames / self.sample_rate
 
     def convert(
         self, samples: Samples, dtype: npt.DTypeLike | None = None, channels: int = 1
@@ -99,6 +101,7 @@ class SampleInput:
         """The input of what follows `finish` in the same stream: same rates, same channels."""
         following = SampleInput(self.sample_rate, self.model_rate)
         following._channels = self._channels
+        following._start = self.seconds
         return following
 
     def _resample(self, mono: FloatArray, last: bool) -> FloatArray:
@@ -126,10 +129,11 @@ def _as_array(samples: Any, dtype: npt.DTypeLike | None, channels: int) -> npt.N
         raise AudioError(
             f"samples must be a NumPy array, or bytes with dtype=, got {type(samples).__name__}"
         )
-    if samples.dtype.name not in SCALES:
-        raise AudioError(f"samples must be {_accepted()}, got {samples.dtype.name}")
-    if dtype is not None and _dtype_name(dtype) != samples.dtype.name:
-        raise AudioError(f"dtype={_dtype_name(dtype)} was said of samples of {samples.dtype.name}")
+    name = _name(samples.dtype)
+    if name not in SCALES:
+        raise AudioError(f"samples must be {_accepted()}, got {name}")
+    if dtype is not None and _dtype_name(dtype) != name:
+        raise AudioError(f"dtype={_dtype_name(dtype)} was said of samples of {name}")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
         raise AudioError(f"samples must have shape (n,) or (n, channels), got {samples.shape}")
     if samples.ndim == 2 and samples.shape[1] > MOST_CHANNELS:
@@ -166,9 +170,14 @@ def _from_bytes(samples: Any, dtype: npt.DTypeLike | None, channels: int) -> npt
     return array if channels == 1 else array.reshape(-1, channels)
 
 
+@lru_cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # which NumPy makes anew each time
+
+
 def _dtype_name(dtype: npt.DTypeLike) -> str:
     try:
-        return np.dtype(dtype).name
+        return _name(np.dtype(dtype))
     except (TypeError, ValueError, SyntaxError):  # NumPy parses what is a string
         raise AudioError(f"samples must be {_accepted()}, got dtype={dtype!r}") from None
 
@@ -185,14 +194,14 @@ def _mono(array: npt.NDArray[Any]) -> FloatArray:
     Raises:
         AudioError: NaN, infinity or a value far beyond full scale.
     """
-    columns = array[:, None] if array.ndim == 1 else array
-    total = np.zeros(len(array), np.float32)
-    for column in columns.T:
+    columns = [array] if array.ndim == 1 else list(array.T)
+    total: FloatArray | None = None
+    for column in columns:
         if column.dtype.kind == "f":
             check_range(column)
-        total += column.astype(np.float32)
-    total *= np.float32(SCALES[array.dtype.name] / columns.shape[1])
-    return total
+        heard = column.astype(np.float32)
+        total = heard if total is None else total + heard
+    return np.asarray(total, np.float32) * np.float32(SCALES[_name(array.dtype)] / len(columns))
 
 
 def check_range(column: npt.NDArray[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -30,37 +31,41 @@ class AudioCheck:
     def __init__(self, sample_rate: float) -> None:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
-        self._every = round(sample_rate / LOOKS)  # samples between two spectra
         self._warned: set[str] = set()
-        self._recent = np.zeros(0, np.float32)
-        self._count = self._clipped = 0
+        self._block = np.zeros(round(sample_rate / LOOKS), np.float32)  # is filled, then looked at
+        self._filled = self._blocks = self._clipped = 0
         self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
         """Take mono samples, in any pieces."""
         while len(samples):
-            piece = samples[: self._every - self._count % self._every]
+            piece = samples[: len(self._block) - self._filled]
             samples = samples[len(piece) :]
-            sizes = np.abs(piece)
-            self._count += len(piece)
-            self._clipped += int(np.count_nonzero(sizes >= CLIPPED_LEVEL))
-            self._peak = max(self._peak, float(sizes.max()))
-            self._recent = np.concatenate([self._recent, piece])[-WINDOW:]
-            if self._count % self._every == 0:
+            self._block[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            if self._filled == len(self._block):
                 self._look()
-            if self._count >= LOOKED_AT * LOOKS * self._every:
+                self._filled = 0
+            if self._blocks == LOOKED_AT * LOOKS:
                 self._judge()
                 self._forget()
 
     def _look(self) -> None:
-        spectrum = np.abs(np.fft.rfft(self._recent * np.hanning(len(self._recent)))) ** 2
-        above = round(1.05 * NARROW / self._rate * len(self._recent))
+        self._blocks += 1
+        peak = max(float(self._block.max()), -float(self._block.min()))
+        self._peak = max(self._peak, peak)
+        if peak >= CLIPPED_LEVEL:
+            self._clipped += int(np.count_nonzero(np.abs(self._block) >= CLIPPED_LEVEL))
+        recent = self._block[-WINDOW:]
+        spectrum = np.abs(np.fft.rfft(recent * _window(len(recent)))) ** 2
+        above = round(1.05 * NARROW / self._rate * len(recent))
         self._power += float(spectrum.sum())
         self._power_above += float(spectrum[above:].sum())
 
     def _judge(self) -> None:
-        if self._clipped > CLIPPED_SHARE * self._count:
-            share = 100 * self._clipped / self._count
+        count = self._blocks * len(self._block)
+        if self._clipped > CLIPPED_SHARE * count:
+            share = 100 * self._clipped / count
             self._warn("clipped", f"{share:.1f} % of the audio is clipped: record it less loudly")
         if self._peak == 0.0:
             self._warn("faint", f"{LOOKED_AT:g} s of digital silence: is the microphone muted?")
@@ -80,5 +85,10 @@ class AudioCheck:
             log.warning("%s", message)
 
     def _forget(self) -> None:
-        self._count = self._clipped = 0
+        self._blocks = self._clipped = 0
         self._peak = self._power = self._power_above = 0.0
+
+
+@cache
+def _window(length: int) -> npt.NDArray[np.float64]:
+    return np.hanning(length)

@@ -191,11 +191,8 @@ def _description(
 ) -> dict[str, Any]:
     """What the manifest says of a language model that fits."""
     tokens = bundle.manifest.tokens
-    if model and model.description.get("tokens") != tokens.digest:
-        raise DataError(
-            f"{model.folder} was built for another token set than that of bundle "
-            f"{bundle.manifest.name!r}: build it with the same --tokens"
-        )
+    if model:
+        model.check_tokens(tokens)
     if model and words is not None and model.description.get("of") == "tokens":
         raise DataError(f"{model.folder} is a model of characters, which takes no lexicon")
     lacking: list[str] = []

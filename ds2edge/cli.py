@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ds2edge.arguments import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, CommandParser, fail
-from ds2edge.commands import bench, bundle, completion, devices, info, mic, transcribe
+from ds2edge.commands import bench, bundle, completion, devices, info, mic, serve, transcribe
 from ds2edge.errors import Ds2edgeError, MissingExtraError
 from ds2edge.runtimes.stderr import captured_stderr
 
@@ -39,6 +39,7 @@ examples:
   ds2edge transcribe meeting.wav
   ds2edge transcribe --json *.opus > transcripts.jsonl
   ds2edge mic
+  ds2edge serve
   ds2edge bench meeting.wav
   source <(ds2edge completion bash)
   ds2edge train --help
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser("ds2edge", description=DESCRIPTION, epilog=f"{EXAMPLES}\n{EXIT_CODES}")
     parser.add_argument("-V", "--version", action=_ShowVersion, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for command in (transcribe, mic, devices, info, bundle, bench):
+    for command in (transcribe, mic, serve, devices, info, bundle, bench):
         command.add_parser(commands)
     completion.add_parser(commands, parser)
     for name, (_, help_text) in EXTRA_COMMANDS.items():

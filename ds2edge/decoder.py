@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ds2edge.errors import DecoderError
 from ds2edge.text import BLANK, TokenSet, collapse
+from ds2edge.writing import join
 
 try:
     from ds2edge import _native
@@ -146,8 +147,8 @@ class Hypothesis(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Its words with single spaces between."""
-        return " ".join(word.text for word in self.words)
+        """Its words, with single spaces between where their script writes them."""
+        return join(word.text for word in self.words)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ is unsure of stays in words:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from ds2edge import numbers
@@ -57,13 +58,16 @@ _CENTS = {
 
 
 def display(text: str, language: str = "en") -> str:
-    """Recognised English text with figures and capital letters, single spaces between words.
+    """Recognised text with figures and capital letters, single spaces between words.
 
-    Text in another language than "en" is returned as it is. Never raises; takes time in
-    proportion to the text.
+    Text in a language that has no grammar in `GRAMMARS` is returned as it is. Never raises; takes
+    time in proportion to the text.
     """
-    if language != "en":
-        return text
+    grammar = GRAMMARS.get(language)
+    return grammar(text) if grammar else text
+
+
+def _english(text: str) -> str:
     words = text.split()
     said = [word.lower() for word in words]
     shown: list[str] = []
@@ -281,3 +285,6 @@ def _capital(word: str) -> str:
     """`word` with a capital first letter, where only the case tells the two apart."""
     upper = word[:1].upper()
     return upper + word[1:] if upper.lower() == word[:1] else word
+
+
+GRAMMARS: dict[str, Callable[[str], str]] = {"en": _english}

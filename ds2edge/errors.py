@@ -28,6 +28,10 @@ class StreamError(Ds2edgeError):
     """A stream was misused: closed, used by two threads at once, or in a forked child."""
 
 
+class BacklogError(StreamError):
+    """A dispatcher has not caught up with a stream, which takes no more for now."""
+
+
 class TextError(Ds2edgeError):
     """Text that the token set cannot spell."""
 

@@ -7,6 +7,7 @@ a fixed number, whatever pieces the samples come in: the same samples give the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -133,6 +134,8 @@ class FeatureExtractor:
         self._mean: FloatArray = np.array(settings.mean, np.float32) if settings.mean else zeros
         deviation = np.array(settings.deviation, np.float32) if settings.deviation else zeros + 1
         self._scale = (1 / deviation).astype(np.float32)
+        # Of the bins against each other, and of their level.
+        self._priors = np.array([settings.prior_frames, settings.prior_level_frames])
         self._floor = np.float32(10 ** (settings.floor / 10))
         self._silence = np.float32((settings.floor + SILENCE) * np.log(10) / 10)
         self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
@@ -162,33 +165,58 @@ class FeatureExtractor:
         Each chunk has shape = (chunk_frames, size). `state.powers` is then the mean square of the
         last chunk's samples in equal parts; shape = (parts,).
         """
-        state.pending = np.concatenate([state.pending, samples])
-        advance = self.chunk_frames * self.settings.hop
-        chunks, begin = [], 0
-        while len(state.pending) - begin >= self._chunk_samples:
-            piece = state.pending[begin : begin + self._chunk_samples]
-            parts = piece[:advance].reshape(-1, self._part)
-            state.powers = np.square(parts).mean(axis=1)
-            chunks.append(self._frames(state, piece, self.chunk_frames))
-            begin += advance
-        if begin:
-            state.pending = state.pending[begin:].copy()
-        return chunks
+        return [self.frames([state], [piece])[0] for piece in self.cut(state, samples)]
 
     def finish(self, state: FeatureState) -> list[FloatArray]:
         """The frames of what is left; the last chunk is shorter, or there is none."""
-        hop, left = self.settings.hop, len(state.pending)
-        remaining, chunks = -(-left // hop), []
+        return [self.frames([state], [piece])[0] for piece in self.cut_rest(state)]
+
+    def cut(self, state: FeatureState, samples: FloatArray) -> list[FloatArray]:
+        """Take samples; return the stretches that `frames` makes the chunks of, in order."""
+        state.pending = np.concatenate([state.pending, samples])
+        advance = self.chunk_frames * self.settings.hop
+        begins = range(0, len(state.pending) - self._chunk_samples + 1, advance)
+        pieces = [state.pending[begin : begin + self._chunk_samples] for begin in begins]
+        if pieces:
+            state.pending = state.pending[len(pieces) * advance :].copy()
+        return pieces
+
+    def cut_rest(self, state: FeatureState) -> list[FloatArray]:
+        """As `cut`, of what is left at the end, filled up with zeros."""
+        hop, remaining, pieces = self.settings.hop, -(-len(state.pending) // self.settings.hop), []
         while remaining:
             count = min(remaining, self.chunk_frames)
-            needed = hop * (count - 1) + self.settings.window
-            piece = np.zeros(needed, np.float32)
-            available = state.pending[:needed]
+            piece = np.zeros(hop * (count - 1) + self.settings.window, np.float32)
+            available = state.pending[: len(piece)]
             piece[: len(available)] = available
-            chunks.append(self._frames(state, piece, count))
+            pieces.append(piece)
             state.pending = state.pending[count * hop :]
             remaining -= count
-        return chunks
+        return pieces
+
+    def frames(
+        self, states: Sequence[FeatureState], pieces: Sequence[FloatArray]
+    ) -> list[FloatArray]:
+        """The next chunk of each of several recordings, computed together: the same bits as alone.
+
+        Args:
+            states: of different recordings.
+            pieces: what `cut` or `cut_rest` returned for them.
+        """
+        found: dict[int, FloatArray] = {}
+        by_length: dict[int, list[int]] = {}
+        for i, piece in enumerate(pieces):
+            by_length.setdefault(len(piece), []).append(i)
+        for length, members in by_length.items():
+            samples = np.stack([pieces[i] for i in members])
+            group = [states[i] for i in members]
+            if length == self._chunk_samples:
+                self._note_powers(group, samples)
+            count = (length - self.settings.window) // self.settings.hop + 1
+            found.update(
+                zip(members, self._normalise(group, self.log_power(samples, count)), strict=True)
+            )
+        return [found[i] for i in range(len(pieces))]
 
     def extract(self, samples: FloatArray) -> FloatArray:
         """All frames of a whole recording; shape = (ceil(n / hop), size)."""
@@ -197,64 +225,75 @@ class FeatureExtractor:
         return np.concatenate([np.zeros((0, self.settings.size), np.float32), *chunks])
 
     def log_power(self, samples: FloatArray, count: int) -> FloatArray:
-        """`count` frames before normalisation; shape = (count, size)."""
-        windows = np.lib.stride_tricks.sliding_window_view(samples, self.settings.window)
-        windows = windows[:: self.settings.hop][:count] * self._window
-        spectrum = np.fft.rfft(windows, self.settings.fft)
+        """`count` frames before normalisation, or as many as there are; shape = (..., count, size).
+
+        Args:
+            samples: shape = (..., n).
+        """
+        count = min(count, (samples.shape[-1] - self.settings.window) // self.settings.hop + 1)
+        shape = (*samples.shape[:-1], count, self.settings.window)
+        *others, step = samples.strides
+        strides = (*others, self.settings.hop * step, step)
+        windows = np.lib.stride_tricks.as_strided(samples, shape, strides, writeable=False)
+        spectrum = np.fft.rfft(windows * self._window, self.settings.fft)
         first, last = self.settings.fft_range
-        spectrum = spectrum[:, first:last]
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        spectrum = spectrum[..., first:last]
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         if self.settings.kind == "log_mel":
-            power = power @ self._bank
+            power = power @ self._bank  # a product for each recording: rounding knows no others
         return np.asarray(np.log(power + self._floor), np.float32)
 
-    def _frames(self, state: FeatureState, samples: FloatArray, count: int) -> FloatArray:
-        return self._normalise(state, self.log_power(samples, count))
+    def _note_powers(self, states: Sequence[FeatureState], samples: FloatArray) -> None:
+        advance = self.chunk_frames * self.settings.hop
+        parts = samples[:, :advance].reshape(len(samples), -1, self._part)
+        for state, powers in zip(states, np.square(parts).mean(axis=2), strict=True):
+            state.powers = powers
 
-    def _normalise(self, state: FeatureState, frames: FloatArray) -> FloatArray:
+    def _normalise(self, states: Sequence[FeatureState], frames: FloatArray) -> FloatArray:
         """Subtract from each frame the running mean up to it: nothing later is looked at.
 
         Digital silence tells nothing of voice or microphone. If the mean followed it, silence
         would end up at zero, where the model sees a masked word rather than a pause.
+
+        Args:
+            frames: of each recording, shape = (recordings, count, size); they are changed.
         """
-        heard = frames.max(axis=1) > self._silence
-        counts = state.frames + np.cumsum(heard)
-        level = frames.mean(axis=1, keepdims=True)  # over the bins; has a mean of its own
-        prior, of_level = self.settings.prior_frames, self.settings.prior_level_frames
-        level_mean = state.mean.mean()
-        means = self._running(state.mean - level_mean, frames - level, heard, prior + counts)
-        means += self._running(level_mean[None], level, heard, of_level + counts)
-        state.frames, state.mean = int(counts[-1]), means[-1].copy()
+        heard = frames.max(axis=2) > self._silence
+        before = np.array([state.frames for state in states])
+        counts = before[:, None] + np.cumsum(heard, axis=1)
+        level = frames.mean(axis=2, keepdims=True)  # over the bins; has a mean of its own
+        mean = np.stack([state.mean for state in states])[:, None]
+        level_mean = mean.mean(axis=2, keepdims=True)
+        shares, left = self._shares(heard, self._priors[:, None, None] + counts)
+        means = shares[0] @ (frames - level) + left[0] * (mean - level_mean)
+        means += shares[1] @ level + left[1] * level_mean
+        for state, seen, last in zip(states, counts[:, -1].tolist(), means[:, -1], strict=True):
+            state.frames, state.mean = seen, last.copy()
         frames -= means
         frames *= self._scale
         return frames
 
-    def _running(
-        self,
-        mean: FloatArray,
-        values: FloatArray,
-        heard: npt.NDArray[np.bool_],
-        counts: npt.NDArray[np.floating[Any]],
-    ) -> FloatArray:
-        """Running mean after each of the values: m_k = m_(k-1) + w_k * (value_k - m_(k-1)).
+    def _shares(
+        self, heard: npt.NDArray[np.bool_], counts: npt.NDArray[np.floating[Any]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """What each of the values is of the running mean after each of them.
 
-        All at once, a value's share being what is left of it after those that follow.
+        The mean is m_k = m_(k-1) + w_k * (value_k - m_(k-1)): a value's share is what is left of
+        it after those that follow.
 
         Args:
-            mean: before the first value; shape = (size,).
-            values: shape = (count, size).
-            heard: which of the values count at all; shape = (count,).
-            counts: values that the mean has seen, each and those before it; shape = (count,). The
-                latest weighs one part of so many, at least one of `horizon_frames`.
+            heard: which of the values count at all; shape = (..., count).
+            counts: values that the mean has seen, each and those before it; shape = (..., count).
+                The latest weighs one part of so many, at least one of `horizon_frames`.
 
-        Returns: shape = (count, size).
+        Returns: the shares, shape = (..., count, count), and what is left of the mean before the
+            first value, shape = (..., count, 1).
         """
         weights = heard / np.minimum(counts, self.settings.horizon_frames)
-        left = np.cumsum(np.log1p(-weights))
-        shares = np.tril(np.exp(np.minimum(left[:, None] - left, 0))) * weights
-        result = shares.astype(np.float32) @ values
-        result += np.exp(left).astype(np.float32)[:, None] * mean
-        return np.asarray(result, np.float32)
+        left = np.cumsum(np.log1p(-weights), axis=-1)
+        shares = np.exp(np.minimum(left[..., :, None] - left[..., None, :], 0))
+        shares = np.tril(shares) * weights[..., None, :]
+        return shares.astype(np.float32), np.exp(left).astype(np.float32)[..., None]
 
 
 def mel_bank(settings: FeatureSettings) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ds2edge.bundle import LANGUAGE_MODEL, LEXICON, Bundle
 from ds2edge.errors import DataError
+from ds2edge.text import TokenSet
 
 DESCRIPTION_FILE = "language_model.json"
 
@@ -19,6 +20,21 @@ class LanguageModel:
 
     folder: Path
     description: dict[str, Any]  # token digest, order, words, sources
+
+    def check_tokens(self, tokens: TokenSet) -> None:
+        """Refuse a model of another token set.
+
+        Raises:
+            DataError: it is one.
+        """
+        if self.description.get("tokens") == tokens.digest:
+            return
+        of = self.description.get("of", "words")
+        needed = "words" if tokens.space is not None else "its tokens"
+        raise DataError(
+            f"{self.folder} was built for another token set, as a model of {of}; this one of "
+            f"{len(tokens)} tokens needs a model of {needed}: build it with the same --tokens"
+        )
 
     @property
     def lexicon(self) -> Path:

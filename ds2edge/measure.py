@@ -17,6 +17,7 @@ from ds2edge.audio import FloatArray, SampleInput
 from ds2edge.audio_file import open_audio
 from ds2edge.decoder import DecoderState
 from ds2edge.features import FeatureExtractor
+from ds2edge.pipeline import Pipeline
 from ds2edge.results import Seconds
 from ds2edge.transcriber import Transcriber
 from ds2edge.whole import WholeRecording
@@ -30,11 +31,16 @@ FEED: Seconds = 0.02  # of audio, as a microphone gives at once
 # The methods in which each stage works; a stage calls no other.
 STAGES: dict[str, list[tuple[type, str]]] = {
     "resampling": [(SampleInput, "convert"), (SampleInput, "finish")],
-    "features": [(FeatureExtractor, "push"), (FeatureExtractor, "finish")],
+    "features": [(FeatureExtractor, name) for name in ("cut", "cut_rest", "frames")],
     "acoustic_model": [
-        (model, name) for model in (StepModel, WholeRecording) for name in ("step", "flush")
+        (model, name)
+        for model in (StepModel, WholeRecording)
+        for name in ("step_together", "flush")
     ],
-    "search": [(DecoderState, name) for name in ("advance", "commit", "words", "finish")],
+    "search": [
+        (Pipeline, "search"),
+        *((DecoderState, name) for name in ("commit", "words", "finish")),
+    ],
 }
 
 

@@ -16,10 +16,12 @@ Precision: TypeAlias = Literal["auto", "int8", "fp16", "fp32"]  # of its weights
 Library: TypeAlias = str | os.PathLike[str]  # path of a shared library, or its name
 
 
-def _option(default: Any, help: str) -> Any:
+def option(default: Any, help: str, metavar: str = "") -> Any:
+    """A field of options, of which a flag is made; a callable makes its default."""
+    metadata = {"help": help, "metavar": metavar}
     if callable(default):
-        return field(default_factory=default, metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,18 @@ class StreamOptions:
         ConfigError: a value is impossible.
     """
 
-    language_model: bool = _option(True, "use the bundle's lexicon and language model")
-    alpha: float | None = _option(None, "weight of the language model")
-    beta: float | None = _option(None, "added to the score for each word")
-    beam: int | None = _option(None, "hypotheses kept at each step")
-    boost: Mapping[str, float] = _option(dict, "phrases to listen for, and how much in nats")
-    add_words: Sequence[str] = _option(tuple, "words or phrases that the lexicon may lack")
-    vocabulary: Sequence[str] = _option(tuple, "hear nothing but these phrases")
-    unknown: float | None = _option(None, "cost in nats of words that are not in the vocabulary")
-    alternatives: int = _option(0, "further readings that each final carries")
-    silence_before: float = _option(10.0, "seconds of silence that end a segment without words")
-    silence_after: float = _option(0.6, "seconds of silence after words that end a segment")
-    longest: float = _option(30.0, "seconds after which ever shorter pauses end a segment")
+    language_model: bool = option(True, "use the bundle's lexicon and language model")
+    alpha: float | None = option(None, "weight of the language model")
+    beta: float | None = option(None, "added to the score for each word")
+    beam: int | None = option(None, "hypotheses kept at each step")
+    boost: Mapping[str, float] = option(dict, "phrases to listen for, and how much in nats")
+    add_words: Sequence[str] = option(tuple, "words or phrases that the lexicon may lack")
+    vocabulary: Sequence[str] = option(tuple, "hear nothing but these phrases")
+    unknown: float | None = option(None, "cost in nats of words that are not in the vocabulary")
+    alternatives: int = option(0, "further readings that each final carries")
+    silence_before: float = option(10.0, "seconds of silence that end a segment without words")
+    silence_after: float = option(0.6, "seconds of silence after words that end a segment")
+    longest: float = option(30.0, "seconds after which ever shorter pauses end a segment")
 
     def __post_init__(self) -> None:
         for name in ("silence_before", "silence_after", "longest"):
@@ -73,11 +75,11 @@ class BackendOptions:
         ConfigError: a value is impossible.
     """
 
-    backend: RuntimeName = _option("auto", "runtime on the CPU; auto: the fastest installed one")
-    device: Device = _option("auto", "auto: a GPU where there is one that is faster")
-    precision: Precision = _option("auto", "of the model; auto: the fastest that the bundle has")
-    strict: bool = _option(False, "fail where the GPU or delegate asked for cannot be used")
-    delegate: Library | None = _option(None, "library that tflite-runtime gives the model to")
+    backend: RuntimeName = option("auto", "runtime on the CPU; auto: the fastest installed one")
+    device: Device = option("auto", "auto: a GPU where there is one that is faster")
+    precision: Precision = option("auto", "of the model; auto: the fastest that the bundle has")
+    strict: bool = option(False, "fail where the GPU or delegate asked for cannot be used")
+    delegate: Library | None = option(None, "library that tflite-runtime gives the model to")
 
     def __post_init__(self) -> None:
         hints = get_type_hints(BackendOptions)

@@ -1,11 +1,15 @@
 """The one stepping engine: samples to frames to log-probabilities to hypotheses.
 
-No files, no devices, no threads: whatever transcribes drives this.
+No files, no devices, no threads: whatever transcribes drives this, for one recording or for many
+at once. What a recording needs next is a `Step`; `Work` asks for one after the other, and whoever
+does the work may take steps of several recordings together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +17,19 @@ import numpy.typing as npt
 from ds2edge.acoustic import AcousticState
 from ds2edge.backends import Loaded, load_backend
 from ds2edge.bundle import Bundle, StepGrid
-from ds2edge.decoder import DecodedWord, Decoder, DecoderState, LogProbs, SearchOptions
+from ds2edge.decoder import (
+    DecodedWord,
+    Decoder,
+    DecoderState,
+    LogProbs,
+    SearchOptions,
+    advance_all,
+)
 from ds2edge.features import FeatureExtractor, FeatureSettings, FeatureState
 from ds2edge.options import BackendOptions
 
 FloatArray = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,6 +47,19 @@ class PipelineState:
         return self.features.nbytes + self.acoustic.nbytes + self.decoder.bytes
 
 
+class Step(NamedTuple):
+    """What a recording needs next of the model and the search."""
+
+    state: PipelineState  # of the recording
+    samples: FloatArray  # of a chunk, as `FeatureExtractor.cut` gives them; none: flush the model
+
+
+# Yields steps, and is sent the log-probabilities of each once the search has seen them, too.
+Work: TypeAlias = Generator[Step, LogProbs, T]
+
+FLUSH = np.zeros(0, np.float32)  # samples of a `Step` that ends a recording
+
+
 class Pipeline:
     """Features, acoustic model and search of one bundle. Constant: threads may share it."""
 
@@ -49,34 +74,63 @@ class Pipeline:
         """The state before the first sample."""
         return PipelineState(self.extractor.start(), self.backend.start(), decoder.start())
 
-    def advance(self, state: PipelineState, samples: FloatArray) -> list[LogProbs]:
-        """Take mono samples at the model's rate, in any pieces.
-
-        Returns the log-probabilities that they completed, which the search has seen already; a
-        block for each chunk of the step grid.
-        """
-        blocks = [
-            self.backend.step(state.acoustic, frames)
-            for frames in self.extractor.push(state.features, samples)
-        ]
-        for block in blocks:
-            state.decoder.advance(block)
-        return blocks
-
     def samples_needed(self, state: PipelineState) -> int:
         """Samples that complete the next chunk of the step grid."""
         return self.extractor.samples_needed(state.features)
 
-    def finish(self, state: PipelineState) -> list[LogProbs]:
-        """End the recording: flush features, convolutions and look-ahead. Returns as `advance`."""
-        blocks = [
-            self.backend.step(state.acoustic, frames)
-            for frames in self.extractor.finish(state.features)
-        ]
-        blocks.append(self.backend.flush(state.acoustic))
-        for block in blocks:
-            state.decoder.advance(block)
+    def advance(self, state: PipelineState, samples: FloatArray) -> Work[list[LogProbs]]:
+        """Take mono samples at the model's rate, in any pieces.
+
+        The work returns the log-probabilities that they completed, a block for each chunk of the
+        step grid.
+        """
+        blocks = []
+        for piece in self.extractor.cut(state.features, samples):
+            blocks.append((yield Step(state, piece)))
         return blocks
+
+    def finish(self, state: PipelineState) -> Work[list[LogProbs]]:
+        """End the recording: flush features, convolutions and look-ahead. Returns as `advance`."""
+        blocks = []
+        for piece in [*self.extractor.cut_rest(state.features), FLUSH]:
+            blocks.append((yield Step(state, piece)))
+        return blocks
+
+    def run(self, work: Work[T]) -> T:
+        """Do the work of one recording, alone; returns what it returns."""
+        try:
+            step = next(work)
+            while True:
+                blocks = self.hear([step])
+                self.search([step], blocks)
+                step = work.send(blocks[0])
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def hear(self, steps: Sequence[Step]) -> list[LogProbs]:
+        """Features and acoustic model: the log-probabilities of each step, the same as alone.
+
+        Args:
+            steps: of different recordings.
+        """
+        chunks = [step for step in steps if len(step.samples)]
+        frames = self.extractor.frames(
+            [step.state.features for step in chunks], [step.samples for step in chunks]
+        )
+        found = self.backend.step_together([step.state.acoustic for step in chunks], frames)[::-1]
+        return [
+            found.pop() if len(step.samples) else self.backend.flush(step.state.acoustic)
+            for step in steps
+        ]
+
+    def search(self, steps: Sequence[Step], blocks: Sequence[LogProbs], threads: int = 1) -> None:
+        """Let the search of each recording see its log-probabilities, on so many threads.
+
+        Raises:
+            DecoderError: some cannot be used; then no search has seen any.
+        """
+        advance_all([step.state.decoder for step in steps], blocks, threads=threads)
 
     def log_probs(self, samples: FloatArray) -> LogProbs:
         """Log-probabilities of a whole recording, shape = (outputs, tokens), for no search."""
@@ -102,7 +156,7 @@ def load_decoder(bundle: Bundle, options: SearchOptions | None = None) -> Decode
     Raises:
         DecoderError: they cannot be read or do not belong together.
     """
-    if bundle.words is None and options is None:
+    if bundle.words is None and bundle.language_model is None and options is None:
         return load_letters(bundle)
     return Decoder(
         bundle.manifest.tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from ds2edge.errors import ConfigError
@@ -40,10 +41,13 @@ def as_type(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, f"{where}.")
-    if origin is tuple and isinstance(value, list | tuple):
+    if origin in (tuple, Sequence) and isinstance(value, list | tuple):
         return tuple(as_type(arguments[0], item, where) for item in value)
-    if origin is dict and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {str(k): as_type(arguments[1], item, where) for k, item in value.items()}
+    if origin is types.UnionType and types.NoneType in arguments:
+        (other,) = (member for member in arguments if member is not types.NoneType)
+        return None if value is None else as_type(other, value, where)
     if hint is Any:
         return value
     if origin is Literal and value in arguments:
@@ -53,4 +57,5 @@ def as_type(hint: Any, value: Any, where: str) -> Any:
     plain = isinstance(hint, type) and not isinstance(hint, types.GenericAlias)
     if plain and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where} needs {hint}, got {value!r}")
+    wanted = hint.__name__ if isinstance(hint, type) else hint
+    raise ConfigError(f"{where} needs {wanted}, got {value!r}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ds2edge.errors import ConfigError
+from ds2edge.writing import is_unspaced, join
 
 Seconds: TypeAlias = float  # of audio
 
@@ -35,7 +37,7 @@ class Partial:
 
     @property
     def text(self) -> str:
-        """Its words with single spaces between."""
+        """Its words, with single spaces between where their script writes them."""
         return join_words(self.words)
 
     @property
@@ -50,7 +52,8 @@ class Partial:
 
     def as_dict(self, display: bool = False) -> dict[str, Any]:
         """Plain values: its fields and its `text`, with `display` also that."""
-        return {**_texts(self, display), **asdict(self)}
+        fields = {"segment": self.segment, "words": _plain(self.words)}
+        return {**_texts(self, display), **fields, "stable_words": self.stable_words}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Alternative:
 
     @property
     def text(self) -> str:
-        """Its words with single spaces between."""
+        """Its words, with single spaces between where their script writes them."""
         return join_words(self.words)
 
 
@@ -78,7 +81,7 @@ class Final:
 
     @property
     def text(self) -> str:
-        """Its words with single spaces between."""
+        """Its words, with single spaces between where their script writes them."""
         return join_words(self.words)
 
     @property
@@ -88,10 +91,21 @@ class Final:
 
     def as_dict(self, display: bool = False) -> dict[str, Any]:
         """Plain values: its fields and its `text`, with `display` also that."""
-        return {**_texts(self, display), **asdict(self)}
+        others = tuple(
+            {"words": _plain(other.words), "score": other.score} for other in self.alternatives
+        )
+        fields = {"segment": self.segment, "words": _plain(self.words)}
+        times = {"start": self.start, "end": self.end}
+        return {**_texts(self, display), **fields, **times, "alternatives": others}
 
 
 Event: TypeAlias = Partial | Final  # what a stream returns
+
+
+def event_to_json(event: Event, display: bool = False) -> str:
+    """`as_dict` with its "type" as one line of JSON; `json_schema("event")` describes it."""
+    kind = "final" if isinstance(event, Final) else "partial"
+    return json.dumps({"type": kind, **event.as_dict(display)}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -111,13 +125,13 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Of all segments, with single spaces between."""
-        return " ".join(segment.text for segment in self.segments if segment.words)
+        """Of all segments, one after the other as `join_words`."""
+        return join(segment.text for segment in self.segments if segment.words)
 
     @property
     def display(self) -> str:
         """`text` as a reader expects it: figures, each segment with a capital letter."""
-        return " ".join(segment.display for segment in self.segments if segment.words)
+        return join(segment.display for segment in self.segments if segment.words)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -139,8 +153,35 @@ class Transcript:
 
 
 def join_words(words: Iterable[Word]) -> str:
-    """The words' text with single spaces between."""
-    return " ".join(word.text for word in words)
+    """The words' text, with single spaces between where their script writes them."""
+    return join(word.text for word in words)
+
+
+def join_letters(words: Sequence[Word], more: bool = False) -> tuple[Word, ...]:
+    """Words of single letters, as of a token set without a space, to words: 看 c n n to 看 cnn.
+
+    Characters of scripts that write no spaces stay as they are.
+
+    Args:
+        more: others may follow: letters at the end, which these may belong to, are left out.
+    """
+    runs: list[list[Word]] = []
+    for word in words:
+        if runs and _is_letter(word.text) and _is_letter(runs[-1][-1].text):
+            runs[-1].append(word)
+        else:
+            runs.append([word])
+    if more and runs and _is_letter(runs[-1][-1].text):
+        runs.pop()
+    return tuple(map(merge_words, runs))
+
+
+def merge_words(parts: Sequence[Word]) -> Word:
+    """One word of several; its confidence is their geometric mean."""
+    if len(parts) == 1:
+        return parts[0]
+    confidence = math.prod(part.confidence for part in parts) ** (1 / len(parts))
+    return Word("".join(part.text for part in parts), parts[0].start, parts[-1].end, confidence)
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -160,8 +201,17 @@ def json_schema(kind: str) -> dict[str, Any]:
     return {**schema, "title": schema["$defs"][kind]["title"], "$ref": f"#/$defs/{kind}"}
 
 
+def _is_letter(text: str) -> bool:
+    return text.isalnum() and not is_unspaced(text)
+
+
 def _texts(what: Partial | Final | Transcript, display: bool) -> dict[str, Any]:
     return {"text": what.text, **({"display": what.display} if display else {})}
+
+
+def _plain(words: Iterable[Word]) -> tuple[dict[str, Any], ...]:
+    # Ten times as fast as dataclasses.asdict, for servers that tell of every step of many streams.
+    return tuple(dict(vars(word)) for word in words)
 
 
 def _displayed(text: str) -> str:

@@ -18,13 +18,14 @@ from typing import NamedTuple
 
 from ds2edge.errors import ConfigError
 from ds2edge.results import Final, Seconds, Word
+from ds2edge.writing import cells, join, stands_apart
 
 
 @dataclass(frozen=True)
 class SubtitleLayout:
     """How much a cue holds and how long it stays."""
 
-    line_length: int = 42  # characters; a longer word is cut
+    line_length: int = 42  # columns, of which a Han character takes two; a longer word is cut
     lines: int = 2  # at most so many in a cue
     longest: Seconds = 7.0  # no cue stays longer
     shortest: Seconds = 1.0  # a shorter cue stays on in the silence after it
@@ -130,17 +131,22 @@ def _spans(segment: Final, layout: SubtitleLayout) -> Iterator[list[_Piece]]:
 
 def _pieces(word: Word, line_length: int) -> Iterator[_Piece]:
     """Cut a word to the length of a line, its time in proportion."""
-    texts = [
-        part[i : i + line_length]
-        for part in word.text.split()
-        for i in range(0, len(part), line_length)
-    ]
+    texts = [text for part in word.text.split() for text in _short(part, line_length)]
     total, done = sum(map(len, texts)), 0
     for text in texts:
         start = word.start + (word.end - word.start) * done / total
         done += len(text)
         end = word.start + (word.end - word.start) * done / total
         yield _Piece(text, _milliseconds(start), _milliseconds(end))
+
+
+def _short(text: str, line_length: int) -> Iterator[str]:
+    """A text in parts that fit on a line; a character is never cut."""
+    begin = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or cells(text[begin : end + 1]) > line_length:
+            yield text[begin:end]
+            begin = end
 
 
 def _full_cues(pieces: Sequence[_Piece], layout: SubtitleLayout) -> Iterator[list[_Piece]]:
@@ -161,19 +167,28 @@ def _lines(pieces: Sequence[_Piece], layout: SubtitleLayout) -> tuple[str, ...]:
     """The fewest lines, balanced."""
     reach = _line_ends(pieces, layout.line_length)
     spans = _cut(pieces, reach, layout.line_length, math.inf)
-    return tuple(" ".join(piece.text for piece in pieces[start:end]) for start, end in spans)
+    return tuple(join(piece.text for piece in pieces[start:end]) for start, end in spans)
 
 
 def _line_ends(pieces: Sequence[_Piece], line_length: int) -> list[int]:
     """For each piece, where a line that begins with it must end."""
-    ends, end, length = [], 0, -1
-    for start, piece in enumerate(pieces):
-        while end < len(pieces) and length + 1 + len(pieces[end].text) <= line_length:
-            length += 1 + len(pieces[end].text)
+    columns, ends, end = _columns(pieces), [], 0
+    for start, (left, _) in enumerate(columns):
+        while end < len(pieces) and columns[end][1] - left <= line_length:
             end += 1
         ends.append(max(end, start + 1))
-        length -= 1 + len(piece.text)
     return ends
+
+
+def _columns(pieces: Sequence[_Piece]) -> list[tuple[int, int]]:
+    """Where each piece would begin and end if all stood on one line."""
+    columns: list[tuple[int, int]] = []
+    at, before = 0, ""
+    for piece in pieces:
+        at += bool(before) and stands_apart(before, piece.text)
+        columns.append((at, at + cells(piece.text)))
+        at, before = columns[-1][1], piece.text
+    return columns
 
 
 def _cut(
@@ -184,16 +199,14 @@ def _cut(
     Among those the cut with the least sum of squared lengths, which balances them, and of
     penalties for ends inside a phrase; among equals the one whose last span is longest.
     """
-    lengths = [0]
-    for piece in pieces:
-        lengths.append(lengths[-1] + 1 + len(piece.text))
+    columns = _columns(pieces)
     best: list[tuple[int, float]] = [(0, 0.0)]  # spans and cost up to each place
     best += [(len(pieces) + 1, 0.0)] * len(pieces)
     begins = [0] * (len(pieces) + 1)  # of the best last span up to each place
     for start in range(len(pieces)):
         spans, cost = best[start]
         for end in range(start + 1, reach[start] + 1):
-            length = lengths[end] - lengths[start] - 1
+            length = columns[end - 1][1] - columns[start][0]
             penalty = _penalty(pieces[end - 1], pieces[end], pause) if end < len(pieces) else 0
             # A tenth of a full line squared: one grade is worth 9 characters of imbalance in 42.
             candidate = (spans + 1, cost + length**2 + penalty * room**2 / 10)
@@ -212,8 +225,12 @@ _LINK_WORDS = """
     and but or nor so yet because although though while when if that which who whose where as than
     at by for from in into of off on onto out over through to under until up with without
     between about after before during
+    在 和 与 或 把 被 从 跟 对 不 没 很 这 那 一
+    因为 所以 但是 而且 如果 虽然
 """
 _LINKS = frozenset(_LINK_WORDS.split())
+# Words that belong to what is before them.
+_TAILS = frozenset("的了吗呢吧啊们么")
 
 
 def _penalty(before: _Piece, after: _Piece, pause: Seconds) -> float:
@@ -221,7 +238,7 @@ def _penalty(before: _Piece, after: _Piece, pause: Seconds) -> float:
     if before.text[-1] in ".,;:!?\u2026\u3002\u3001\uff0c\uff01\uff1f":
         return 0.0
     grade = 1.0 if after.text.lower() in _LINKS else 2.0
-    if before.text.lower() in _LINKS:
+    if before.text.lower() in _LINKS or after.text in _TAILS:
         grade = 4.0
     silence = max(0, after.start - before.end) / 1000
     return grade * max(0.0, 1 - silence / pause)

@@ -81,6 +81,18 @@ class TokenSet:
         """Text of token indices; blanks are left out, repeats are kept."""
         return "".join(self.tokens[i] for i in indices if i != BLANK)
 
+    def words(self, text: str) -> list[str]:
+        """The words of a normalised text; where no spaces are written, its tokens."""
+        if self.space is not None:
+            return text.split()
+        if self._longest == 1:
+            return list(text)
+        return [self.tokens[i] for i in self.encode(text)]
+
+    def join(self, words: Iterable[str]) -> str:
+        """The inverse of `words`."""
+        return (" " if self.space is not None else "").join(words)
+
     @cached_property
     def _index(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens) if i != BLANK}
@@ -171,8 +183,7 @@ def normalise(text: str, tokens: TokenSet) -> str:
     """
     text = unaccented(text.translate(_APOSTROPHES), tokens)
     words = tokens._others.sub(" ", text).split()
-    between = " " if tokens.space is not None else ""
-    return between.join(word for word in words if word.strip("'"))
+    return tokens.join(word for word in words if word.strip("'"))
 
 
 def _unaccented(text: str) -> str:
@@ -181,14 +192,15 @@ def _unaccented(text: str) -> str:
 
 
 def spoken(phrase: str) -> str:
-    """A phrase as words are recognised: lower case, single spaces. Nothing else is changed.
+    """A phrase as words are recognised: lower case, half width, single spaces.
 
     Raises:
         TextError: it is no text.
     """
     if not isinstance(phrase, str):
         raise TextError(f"a phrase must be a str, got {phrase!r}")
-    return " ".join(phrase.translate(_APOSTROPHES).lower().split())
+    phrase = unicodedata.normalize("NFKC", phrase.translate(_APOSTROPHES))
+    return " ".join(phrase.lower().split())
 
 
 def collapse(indices: Sequence[int]) -> list[int]:

@@ -6,7 +6,7 @@ through layer after layer. Shapes are fixed: the last chunk is filled up with ze
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,12 @@ class WholeRecording:
         state.tensors[f"frames{len(state.tensors)}"] = np.array(frames, np.float32)
         state.steps += -(-len(frames) // self.time_stride)
         return np.zeros((0, self._tokens), np.float32)
+
+    def step_together(
+        self, states: Sequence[AcousticState], chunks: Sequence[FloatArray]
+    ) -> list[FloatArray]:
+        """See `Backend.step_together`."""
+        return [self.step(*one) for one in zip(states, chunks, strict=True)]
 
     def flush(self, state: AcousticState) -> FloatArray:
         """The log-probabilities of all steps; the state is then used up."""

@@ -94,7 +94,7 @@ fuzz-check: | native-check $(TOOLS)/.installed
 	@TOOLS=$(TOOLS) bash native/fuzz/planted.sh build/fuzz-check \
 	  "$(if $(KENLM_SDIST),$(CURDIR)/$(KENLM_SDIST))"
 
-soak: test-slow fuzz fuzz-check sanitize-threads threads-check
+soak: test-slow fuzz fuzz-check sanitize-threads threads-check server-soak server-fuzz
 
 native-check:
 	$(call need_packages,$(NATIVE_PACKAGES))

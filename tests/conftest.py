@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,11 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ds2edge import Bundle, Transcriber, load_bundle
+from ds2edge import Bundle, Final, Transcriber, load_bundle
 from ds2edge.audio_file import read_audio
 from ds2edge.features import FeatureSettings
 
 if TYPE_CHECKING:
+    from ds2edge.serving.dispatcher import Dispatcher
+    from ds2edge.serving.server import Server
     from ds2edge.training.checkpoint import Checkpoint
     from ds2edge.training.network.model import AcousticModel
 
@@ -52,6 +56,47 @@ def recording() -> Path:
 def speech(recording: Path) -> np.ndarray[Any, Any]:
     """Some seconds of real speech at 16 kHz."""
     return read_audio(recording, 16_000)[: 16_000 * 4]
+
+
+@pytest.fixture(scope="session")
+def alone(transcriber: Transcriber) -> list[tuple[Final, ...]]:
+    """The segments of each of three recordings with a pause, of `contract_inputs.recorded`."""
+    from contract_inputs import RATE, recorded
+
+    return [transcriber.transcribe(recorded(i), RATE).segments for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def dispatcher(transcriber: Transcriber) -> Iterator[Dispatcher]:
+    """Of the embedded English bundle."""
+    from ds2edge.serving.dispatcher import Dispatcher
+
+    with Dispatcher(transcriber) as dispatcher:
+        yield dispatcher
+
+
+@pytest.fixture(scope="module")
+def server(dispatcher: Dispatcher) -> Iterator[Server]:
+    """With the limits that it has as it comes."""
+    from served import served
+
+    with served(dispatcher) as server:
+        yield server
+
+
+@pytest.fixture
+def nothing_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a client does is no error of the server's."""
+    yield
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """A thread that waits for ever ends the tests and shows where, rather than to hold them up."""
+    faulthandler.dump_traceback_later(300, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module")

@@ -92,14 +92,21 @@ SEARCHES: list[dict[str, Any]] = [
     {"vocabulary": ["i", "be yond", "woman"]},
 ]
 SILENCES = st.sampled_from([0.1, 0.3, 0.6, math.inf])
-OPTIONS = st.builds(
-    lambda search, **more: StreamOptions(**search, **more),
-    st.sampled_from(SEARCHES),
-    beam=st.sampled_from([16, 64]),
-    silence_before=SILENCES,
-    silence_after=SILENCES,
-    longest=st.sampled_from([0.3, 1.0, 3.0, math.inf]),
-)
+
+
+def any_options(searches: Sequence[dict[str, Any]]) -> st.SearchStrategy[StreamOptions]:
+    """Any of these, and any endpoints."""
+    return st.builds(
+        lambda search, **more: StreamOptions(**search, **more),
+        st.sampled_from(searches),
+        beam=st.sampled_from([16, 64]),
+        silence_before=SILENCES,
+        silence_after=SILENCES,
+        longest=st.sampled_from([0.3, 1.0, 3.0, math.inf]),
+    )
+
+
+OPTIONS = any_options(SEARCHES)
 FLUSH = "flush"
 ACTS = st.one_of(st.just(FLUSH), OPTIONS)
 

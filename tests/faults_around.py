@@ -59,7 +59,7 @@ FAULTS_AROUND = (
     Fault(
         "audio check looks at the end of blocks only",
         "ds2edge/audio_check.py",
-        "            piece = samples[: self._every - self._count % self._every]\n",
+        "            piece = samples[: len(self._block) - self._filled]\n",
         "            piece = samples\n",
         (AUDIO_CHECK,),
     ),
@@ -122,7 +122,7 @@ FAULTS_AROUND = (
     ),
     Fault(
         "a segment without a pause ends inside a word",
-        "ds2edge/stream.py",
+        "ds2edge/segments.py",
         "return 0.0 if gap is None else",
         "return 0.0 if gap is None or True else",
         (ENDPOINT,),
@@ -181,7 +181,7 @@ FAULTS_AROUND = (
     Fault(
         "lines break after link words",
         "ds2edge/subtitles.py",
-        "    if before.text.lower() in _LINKS:\n        grade = 4.0\n",
+        "    if before.text.lower() in _LINKS or after.text in _TAILS:\n        grade = 4.0\n",
         "",
         (SUBTITLES, "-k", "line_breaks"),
     ),
@@ -216,8 +216,8 @@ FAULTS_AROUND = (
     Fault(
         "display instead of text",
         "ds2edge/results.py",
-        '        return " ".join(segment.text for segment in self.segments if segment.words)\n',
-        '        return " ".join(segment.display for segment in self.segments if segment.words)\n',
+        "        return join(segment.text for segment in self.segments if segment.words)\n",
+        "        return join(segment.display for segment in self.segments if segment.words)\n",
         ("tests/test_stream.py", "tests/test_options.py", "-k", "flush_ends or boost_finds"),
     ),
     Fault(

@@ -91,8 +91,8 @@ BUNDLE_FAULTS = (
     Fault(
         "a language model of other tokens taken",
         TOOLS,
-        '    if model and model.description.get("tokens") != tokens.digest:\n',
-        "    if False:\n",
+        "        model.check_tokens(tokens)\n",
+        "        pass\n",
         (BUNDLES, "-k", "does_not_fit"),
     ),
     Fault(

@@ -177,8 +177,8 @@ NETWORK_FAULTS = (
     Fault(
         "Mandarin with spaces",
         "ds2edge/text.py",
-        'between = " " if tokens.space is not None else ""',
-        'between = " "',
+        'return (" " if self.space is not None else "").join(words)',
+        'return " ".join(words)',
         (TOKENS, "-k", "without_spaces"),
     ),
     Fault(

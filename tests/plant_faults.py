@@ -6,7 +6,8 @@ The tests of each fault pass without it, so what fails is the fault. Faults in t
 compiled, KenLM once for all of them. The faults themselves are in faults_model.py,
 faults_stream.py, faults_around.py, faults_networks.py, faults_training.py,
 faults_learning.py, faults_speed.py, faults_scale.py, faults_data.py,
-faults_conversion.py, faults_bundles.py and faults_gpu.py.
+faults_conversion.py, faults_bundles.py, faults_gpu.py, faults_languages.py,
+faults_serving.py, faults_server.py and faults_page.py, whose tests need Debian's chromium.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from faults_bundles import BUNDLE_FAULTS
 from faults_conversion import CONVERSION_FAULTS
 from faults_data import DATA_FAULTS
 from faults_gpu import GPU_FAULTS
+from faults_languages import LANGUAGE_FAULTS
 from faults_learning import LEARNING_FAULTS
 from faults_model import MODEL_FAULTS
 from faults_networks import NETWORK_FAULTS
+from faults_page import PAGE_FAULTS
 from faults_scale import SCALE_FAULTS
+from faults_server import SERVER_FAULTS
+from faults_serving import SERVING_FAULTS
 from faults_speed import SPEED_FAULTS
 from faults_stream import STREAM_FAULTS
 from faults_training import TRAINING_FAULTS
@@ -48,6 +53,10 @@ FAULTS = (
     *CONVERSION_FAULTS,
     *BUNDLE_FAULTS,
     *GPU_FAULTS,
+    *LANGUAGE_FAULTS,
+    *SERVING_FAULTS,
+    *SERVER_FAULTS,
+    *PAGE_FAULTS,
 )
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("ds2edge", "training", "convert", "tests", "native")

@@ -70,12 +70,22 @@ def test_the_embedded_model_takes_up_to_32_streams_bit_for_bit() -> None:
     for stream in range(32):
         state = backend.start()
         alone.append([backend.step(state, chunk[stream]) for chunk in chunks])
-    for size in (2, 4, 8, 16, 32):
+    for size in (2, 3, 4, 7, 8, 13, 16, 27, 32):
         states = [backend.start() for _ in range(size)]
         for i, chunk in enumerate(chunks):
             found = backend.step_together(states, list(chunk[:size]))
             for stream in range(size):
                 np.testing.assert_array_equal(found[stream], alone[stream][i])
+
+
+def test_a_batch_has_few_empty_places() -> None:
+    """On a CPU a place costs the same, used or not; a run for one more stream costs two places."""
+    backend = load_backend(load_bundle("en"), BackendOptions(backend="litert")).backend
+    assert isinstance(backend, StepModel)
+    sizes = {count: list(backend._batches(count)) for count in range(1, 100)}
+    assert [sizes[count] for count in (3, 6, 9, 15)] == [[4], [4, 2], [8, 1], [16]]
+    assert all(count <= sum(found) <= count + 1 for count, found in sizes.items())
+    assert sizes[99] == [32, 32, 32, 4]
 
 
 def test_a_runtime_that_is_not_there_is_named(

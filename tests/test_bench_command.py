@@ -66,13 +66,13 @@ def test_time_inside_a_stage_is_of_that_stage(
     transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = 0.01
-    step = StepModel.step
+    step = StepModel.step_together
 
     def slow_step(*arguments: Any) -> Any:
         time.sleep(slow)
         return step(*arguments)
 
-    monkeypatch.setattr(StepModel, "step", slow_step)
+    monkeypatch.setattr(StepModel, "step_together", slow_step)
     audio = read_recordings([WOMAN], 2.0)
     before = {
         (owner, name): getattr(owner, name) for each in STAGES.values() for owner, name in each

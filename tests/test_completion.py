@@ -84,7 +84,7 @@ def test_bash_completes(
 
 
 def test_bash_completes_every_command(bash_script: Path, folder: Path) -> None:
-    own = {"transcribe", "mic", "devices", "info", "bundle", "bench", "completion"}
+    own = {"transcribe", "mic", "serve", "devices", "info", "bundle", "bench", "completion"}
     names = {*own, *cli.EXTRA_COMMANDS}
     assert completed(bash_script, folder, "") == names
 

@@ -41,7 +41,7 @@ from hypothesis import strategies as st
 from ds2edge import Final, Partial, StreamOptions, Transcriber, load_bundle
 from ds2edge.audio import SampleInput
 from ds2edge.pipeline import Pipeline
-from ds2edge.results import Event, Word
+from ds2edge.results import Event, Word, join_words
 
 ONE_SEGMENT = st.just(StreamOptions.without_endpoints(beam=64))
 
@@ -57,8 +57,9 @@ def test_1_log_probs_are_bit_identical_for_any_cut(
     state, source = pipeline.start(transcriber._decoder), SampleInput(excerpt.rate, RATE)
     found = []
     for block in np.split(excerpt.samples, sorted(at)):
-        found += pipeline.advance(state, source.convert(block))
-    found += pipeline.advance(state, source.finish()) + pipeline.finish(state)
+        found += pipeline.run(pipeline.advance(state, source.convert(block)))
+    found += pipeline.run(pipeline.advance(state, source.finish()))
+    found += pipeline.run(pipeline.finish(state))
     whole = pipeline.log_probs(at_model_rate(excerpt.samples, excerpt.rate))
     np.testing.assert_array_equal(np.concatenate(found), whole)
 
@@ -214,7 +215,7 @@ def test_4_the_stable_part_begins_every_later_text(
         if isinstance(partial, Final):
             continue
         stable = partial.words[: partial.stable_words]
-        assert partial.stable == " ".join(word.text for word in stable)
+        assert partial.stable == join_words(stable)
         later = [event for event in events[i:] if event.segment == partial.segment]
         readings = [event.words for event in later]
         readings += [other.words for other in getattr(later[-1], "alternatives", ())]
@@ -270,7 +271,7 @@ def test_5_work_and_memory_do_not_grow(
             for begin in range(0, len(once), block):
                 stream.feed(once[begin : begin + block])
                 sizes.append(stream.state_bytes)
-                nodes.append(stream._state.decoder.nodes)
+                nodes.append(stream._segments.state.decoder.nodes)
             steps.append(count() - before)
             most_bytes.append(max(sizes))
             most_nodes.append(max(nodes))
@@ -286,14 +287,14 @@ def test_5_work_and_memory_do_not_grow(
 
 def count_steps(patch: pytest.MonkeyPatch, pipeline: Pipeline) -> Callable[[], int]:
     """Counts the steps of the acoustic model from now on; call what it returns."""
-    count, step = 0, pipeline.backend.step
+    count, step = 0, pipeline.backend.step_together
 
-    def counted(*arguments: Any) -> Any:
+    def counted(states: Any, chunks: Any) -> Any:
         nonlocal count
-        count += 1
-        return step(*arguments)
+        count += len(states)
+        return step(states, chunks)
 
-    patch.setattr(pipeline.backend, "step", counted)
+    patch.setattr(pipeline.backend, "step_together", counted)
     return lambda: count
 
 

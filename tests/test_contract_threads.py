@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import pickle
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +24,7 @@ from contract_inputs import (
     recorded,
     scripts,
 )
+from forked import refused_in_a_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,17 +208,7 @@ def test_7_use_in_a_forked_child_raises(transcriber: Transcriber) -> None:
         lambda: transcriber.transcribe(RECORDINGS[0]),
         lambda: next(transcriber.events([], RATE)),
     ]
-    child = os.fork()
-    if not child:
-        signal.alarm(20)  # rather than to hang
-        refused = 0
-        for use in uses:
-            try:
-                use()
-            except StreamError as error:
-                refused += "fork()" in str(error)
-        os._exit(refused)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(uses)
+    assert refused_in_a_child(uses) == len(uses)
     stream.finish()  # the parent's goes on
     asyncio.run(listening.finish())
     listening.close()

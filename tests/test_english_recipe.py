@@ -8,23 +8,21 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import recipe_runs
 from conftest import RECORDINGS, SPEECH
 from language_model_folder import ARPA
+from recipe_runs import BUILD_BINARY, HEADER, ROOT, TOOLS, commands, program
 
 from ds2edge import Transcriber, cli
 from ds2edge.language_model import open_language_model
 
-ROOT = Path(__file__).parents[1]
-TOOLS = ROOT / "build" / "tools"
 CORPORA = ("librispeech", "speechocean762", "kathleen", "ljspeech", "philipp", "keywords", "noise")
 ALIGNED = ("librispeech", "speechocean762")  # of which words are cut out
 UNLABELLED = "librispeech-unlabelled"
-HEADER = "path\tseconds\ttext\tspeaker\tsplit\n"
 WORDS = "a ab all a\nab a a\nall\n"  # those of the toy language model
 # What makes a shipped configuration small enough for a moment.
 SMALLER = {
@@ -43,23 +41,8 @@ SMALL = {
 }
 # KenLM's tools need Boost: these write the toy language model, whatever the text.
 LMPLZ = '#!/bin/sh\nwhile [ "$1" != --arpa ]; do shift; done\ncp {arpa} "$2"\n'
-BUILD_BINARY = '#!/bin/sh\nwhile [ "$3" ]; do shift; done\ncp "$1" "$2"\n'
-# Writes down what it is asked for and makes what a step makes; fails in the command $FAILS.
-STAND_IN = """#!/bin/sh
-echo "$*" >> {log}
-case "$*" in "$FAILS "*) exit 130;; esac
-while :; do case "$1" in -o | --out | ds2edge.training.steady*) break;; esac; shift; done
-mkdir -p "$2"
-for name in manifest.tsv manifest.json language_model.json best.npz; do echo > "$2/$name"; done
-"""
 EVERYTHING = ["steady_sounds", "first", "teacher", "turns", "align", "segment", "align", "segment"]
 EVERYTHING += ["student", "lm", "convert"]
-
-
-def program(path: Path, text: str) -> Path:
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
 
 
 def make_corpora(folder: Path) -> None:
@@ -99,27 +82,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    """The recipe, below a folder; `variables` count before those of the environment's."""
-    given = {
-        "SPEECH": folder / "speech",
-        "TEXT": folder / "text",
-        "WORK": folder / "work",
-        "CONFIGS": folder / "configs",
-        "TOOLS": folder / "tools",
-        "DS2EDGE": f"{sys.executable} -P -m ds2edge.cli",
-        "PYTHON": sys.executable,
-        **SMALL,
-        **variables,
-    }
-    environment = {name: text for name, text in os.environ.items() if "MAKE" not in name}
-    return subprocess.run(
-        ["make", "-f", "training/english.mk", *options, *(f"{k}={v}" for k, v in given.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**environment, "DS2EDGE_CACHE": str(folder / "cache")},
-    )
+    """The recipe, below a folder, at reduced size."""
+    return recipe_runs.make("english", folder, *options, **{**SMALL, **variables})
 
 
 def test_from_recordings_to_a_bundle_that_transcribes(
@@ -161,14 +125,9 @@ def test_the_language_model_is_built_with_kenlms_tools(folder: Path) -> None:
 
 def steps(folder: Path, *options: str, fails: str = "nothing") -> list[str]:
     """What `make model` runs: commands of `ds2edge`, or the runs that they train."""
-    log = folder / "log"
-    log.write_text("")
-    stand_in = program(folder / "stand_in", STAND_IN.format(log=shlex.quote(str(log))))
-    command = f"FAILS='{fails}' {stand_in}"
-    done = make(folder, "model", *options, DS2EDGE=command, PYTHON=command)
-    assert (done.returncode == 0) == (fails == "nothing"), done.stderr
+    log = "\n".join(commands("english", folder, *options, fails=fails, **SMALL))
     pattern = r"^(?:data )?(?:\S+ \S+configs/en-(\w+)|-P -m \S+\.(\w+)|(\w+))"
-    return ["".join(found) for found in re.findall(pattern, log.read_text(), re.M)]
+    return ["".join(found) for found in re.findall(pattern, log, re.M)]
 
 
 def change(path: Path) -> None:

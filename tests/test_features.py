@@ -70,6 +70,35 @@ def test_any_cut_gives_the_same_bits(
     np.testing.assert_array_equal(np.concatenate(chunks), extractor.extract(samples))
 
 
+@given(
+    stretches=st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 9_000)), min_size=1),
+    config=st.sampled_from(SETTINGS),
+    chunk=st.integers(1, 20),
+)
+@settings(max_examples=30)
+def test_recordings_computed_together_have_the_same_bits_as_alone(
+    speech: np.ndarray[Any, Any],
+    stretches: list[tuple[int, int]],
+    config: FeatureSettings,
+    chunk: int,
+) -> None:
+    extractor = FeatureExtractor(config, chunk)
+    recordings = [speech[begin : begin + length] for begin, length in stretches]
+    states = [extractor.start() for _ in recordings]
+    pieces = [
+        [*extractor.cut(state, samples), *extractor.cut_rest(state)]
+        for state, samples in zip(states, recordings, strict=True)
+    ]
+    found = [np.zeros((0, config.size), np.float32) for _ in recordings]
+    for turn in range(max(map(len, pieces))):
+        going = [i for i, one in enumerate(pieces) if turn < len(one)]
+        together = extractor.frames([states[i] for i in going], [pieces[i][turn] for i in going])
+        for i, frames in zip(going, together, strict=True):
+            found[i] = np.concatenate([found[i], frames])
+    for samples, frames in zip(recordings, found, strict=True):
+        np.testing.assert_array_equal(frames, extractor.extract(samples))
+
+
 def test_normalisation_looks_at_nothing_later(speech: np.ndarray[Any, Any]) -> None:
     extractor = FeatureExtractor(FeatureSettings(), 10)
     changed = speech.copy()

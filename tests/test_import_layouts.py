@@ -265,6 +265,21 @@ def test_of_nothing_usable_there_is_no_manifest(
     assert run_import("vctk", tmp_path / "download", "-o", tmp_path / "corpus", *more) == 0
 
 
+def test_texts_are_made_simplified_and_spelled_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("opencc")
+    import_corpora.vctk_of_old(tmp_path / "download")
+    write(tmp_path / "download/VCTK-Corpus/txt/p225/p225_001.txt", "這是2個")
+    command = ("vctk", tmp_path / "download", "-o", tmp_path / "corpus")
+    more = ("--tokens", "mandarin_characters")
+    assert run_import(*command, *more) == 2
+    assert "--simplify converts traditional characters" in capsys.readouterr().err
+    assert run_import(*command, *more, "--simplify", "--numerals", "zh") == 0
+    (utterance,) = read_manifest(tmp_path / "corpus/manifest.tsv")
+    assert utterance.text == "这是两个"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -39,7 +39,7 @@ def fit_decoder(
     correct: list[bool] = []
     for text, (best, *_) in zip(wanted, decoder.decode(blocks), strict=True):
         evidence += [word.evidence for word in best.words]
-        correct += correct_words(text.split(), [word.text for word in best.words])
+        correct += correct_words(decoder.tokens.words(text), [word.text for word in best.words])
     if min(sum(correct), len(correct) - sum(correct)) < LEAST_WORDS:
         return None
     features = np.clip(np.array(evidence, np.float64), *LIMITS)

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import from_dict
+from ds2edge.text import TOKEN_SETS
+from ds2edge.token_files import read_tokens
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -64,9 +66,8 @@ class ModelConfig:
     look_ahead: int = 10  # output steps that the row convolution of a forward model sees ahead
     connected: int = 0  # units of a fully connected layer before the output; 0: no such layer
     dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
-    tokens: Literal["english_characters", "english_bigrams", "mandarin_characters"] = (
-        "english_characters"
-    )
+    tokens: str = "english_characters"  # english_bigrams, mandarin_characters, or a file of them
+    token_list: tuple[str, ...] = ()  # of that file, filled in when it is read
     extra_tokens: tuple[str, ...] = ()  # single characters that it has besides, see `finetune`
 
     def __post_init__(self) -> None:
@@ -76,6 +77,10 @@ class ModelConfig:
             raise ConfigError(
                 "model needs a convolution or more, three at most, and dropout below 1; "
                 f"got {len(self.convolutions)} and {self.dropout}"
+            )
+        if self.tokens not in TOKEN_SETS and not self.token_list:
+            raise ConfigError(
+                f"model.tokens needs {', '.join(TOKEN_SETS)} or a file, got {self.tokens!r}"
             )
         if self.layers > 7:
             raise ConfigError(f"model.layers needs 7 or fewer, got {self.layers}")
@@ -283,11 +288,16 @@ class TrainConfig:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_config(path: str | Path) -> TrainConfig:
+def load_config(path: str | Path, tokens: str = "") -> TrainConfig:
     """Read a configuration: a file, or one of those that come with ds2edge, by its name.
+
+    Args:
+        tokens: in the place of `model.tokens`; a path relative to this folder, which in the
+            configuration is relative to its own.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key, or a value of a wrong type.
+        TextError: the file of tokens cannot be used.
     """
     path = _shipped(path) or path
     try:
@@ -301,12 +311,29 @@ def load_config(path: str | Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     try:
+        values = _with_tokens(values, Path(path).parent, tokens)
         config = from_dict(TrainConfig, {"name": Path(path).stem, **values}, "")
         if config.distill.teacher:
             raise ConfigError("distill.teacher is filled in by `ds2edge distill --teacher`")
         return config
     except ConfigError as error:
         raise ConfigError(f"{path}{_line(text, str(error))}: {error}") from None
+
+
+def _with_tokens(values: dict[str, Any], folder: Path, given: str) -> dict[str, Any]:
+    """With the tokens of the file that is given, or that the configuration names."""
+    model = values.get("model", {})
+    if not isinstance(model, dict):
+        return values
+    named = given or model.get("tokens")
+    path = Path(given) if given else folder / str(named)
+    if isinstance(named, str) and named not in TOKEN_SETS and path.is_file():
+        found = {"tokens": path.name, "token_list": read_tokens(path).tokens}
+    elif given:
+        found = {"tokens": given}
+    else:
+        return values
+    return {**values, "model": {**model, **found}}
 
 
 def _line(text: str, message: str) -> str:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--teacher", type=Path, required=True, metavar="CHECKPOINT", help="whom it learns from"
     )
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
+    config = load_config(options.config, options.tokens)
     data = data_folder(options, config)
     teacher = load_checkpoint(options.teacher)
     config = taught_by(config, teacher)

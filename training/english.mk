@@ -6,14 +6,9 @@
 # Each step is done once, and again when what it is made of has changed; interrupted, the same
 # command goes on, within a training run, too. Everything is written below WORK.
 
-SPEECH ?= speech
-TEXT ?= text
+include training/recipe.mk
+
 WORK ?= build/english
-CONFIGS ?= training/configs
-DS2EDGE ?= ds2edge
-PYTHON ?= python
-# Folder of lmplz and build_binary, which `make lm-tools` builds.
-TOOLS ?= build/tools
 STEADY ?= --each 60
 TURNS ?= --hours 2
 LM ?= --prune 0 0 2 3
@@ -33,16 +28,6 @@ SPEAKING := librispeech librispeech speechocean762 kathleen ljspeech philipp
 SHORT := librispeech speechocean762
 PIECES := --target 0.6 --longest 1.5 --shortest 0.15 --pause 0.05 --margin 0.02
 
-# A run that has not ended goes on, one of other data or settings begins anew and leaves the one
-# that was there in NAME.before. best.npz is there before a run has ended: .done tells that it has.
-define begin
-	@test ! -e $(@D) || { rm -rf $(@D).before; mv $(@D) $(@D).before; }
-	@mkdir -p $(@D)
-	@touch $@
-endef
-
-.DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 .PHONY: help model filter tune evaluate
 
 help:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
-import lzma
 import os
 import shutil
 import subprocess
@@ -14,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from ds2edge.arguments import CommandParser
 from ds2edge.bundle import LANGUAGE_MODEL, LEXICON
@@ -24,6 +21,7 @@ from ds2edge.text import TokenSet, normalise
 from ds2edge.training.arpa_mixture import mix_arpa
 from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.size_budget import Pruning, prune_to_fit
+from ds2edge.training.texts.prepare import checked_lines
 
 log = logging.getLogger(__name__)
 
@@ -191,23 +189,15 @@ def build(
 
 
 def read_sentences(texts: Sequence[Path], tokens: TokenSet) -> Iterator[str]:
-    """Normalised sentences of text files, empty ones left out."""
+    """Normalised sentences of text files, empty ones left out.
+
+    Raises:
+        DataError: a text cannot be read, or is in a script that the tokens lack.
+    """
     for path in texts:
-        try:
-            with _open_text(path) as file:
-                for line in file:
-                    if sentence := normalise(line, tokens):
-                        yield sentence
-        except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
-            raise DataError(f"cannot read text {path}: {error}") from None
-
-
-def _open_text(path: Path) -> IO[str]:
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        for line in checked_lines(path, tokens):
+            if sentence := normalise(line, tokens):
+                yield sentence
 
 
 def _write(texts: Sequence[Path], tokens: TokenSet, path: Path) -> Counter[str]:
@@ -218,7 +208,7 @@ def _write(texts: Sequence[Path], tokens: TokenSet, path: Path) -> Counter[str]:
     counts = Counter[str]()
     with path.open("w", encoding="utf-8") as file:
         for sentence in read_sentences(texts, tokens):
-            words = sentence.split() if tokens.space is not None else list(sentence)
+            words = tokens.words(sentence)
             counts.update(words)
             file.write(" ".join(words) + "\n")
         if texts and not counts:

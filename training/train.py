@@ -32,6 +32,7 @@ from ds2edge.training.config import ModelConfig, TrainConfig, load_config
 from ds2edge.training.data.corpora import load_recordings, read_corpora
 from ds2edge.training.data.feature_cache import Change, feature_statistics
 from ds2edge.training.data.manifest import manifest_path
+from ds2edge.training.data.spelling import told_without_example, without_example
 from ds2edge.training.loop import Stopped, configure_threads, train
 from ds2edge.training.memory import keep_memory
 from ds2edge.training.network.model import build_model, token_set
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
+    config = load_config(options.config, options.tokens)
     data = data_folder(options, config)
     folder = options.out or cache_folder() / "runs" / config.name
     start = load_checkpoint(options.start) if options.start else None
@@ -150,6 +151,9 @@ def add_config_arguments(parser: CommandParser) -> None:
     """What a command takes that is told by a configuration what to train."""
     parser.add_argument("config", help="TOML file, or the name of one in training/configs")
     parser.add_argument("--data", type=Path, help="folder that holds the corpora [this one]")
+    parser.add_argument(
+        "--tokens", metavar="FILE", default="", help="of the outputs [what the configuration says]"
+    )
     parser.add_argument(
         "--start", type=Path, help="checkpoint whose weights to begin with [random]"
     )
@@ -325,6 +329,8 @@ def prepare(
         load_recordings(to_train, features, changes(config), tokens, cache, longest, stride, alone),
         load_recordings(to_choose, features, [Change()], tokens, cache, longest),
     )
+    if missing := without_example(tokens, run.train.tokens):
+        log.info("%s", told_without_example(tokens, missing))
     return replace(run, heard=epoch_features(run, banks)) if banks else run
 
 

@@ -13,8 +13,9 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from ds2edge.options import BackendOptions, StreamOptions
 from ds2edge.results import json_schema
+from ds2edge.serving.limits import ServerOptions
 
-Options = TypeVar("Options", StreamOptions, BackendOptions)
+Options = TypeVar("Options", StreamOptions, BackendOptions, ServerOptions)
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def add_options(
     """A flag for each field of `options`; only those given reach the namespace.
 
     Args:
-        flags: by field, where it is not the field's name.
+        flags: by field, where it is not the field's name; "--no-..." is there to say no only.
     """
     group = parser.add_argument_group(title)
     hints = typing.get_type_hints(options)
@@ -54,7 +55,9 @@ def add_options(
             "type": kind,
             "metavar": {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT"),
         }
-        if kind is bool:
+        if kind is bool and flag.startswith("--no-"):
+            details, text = {"action": "store_false"}, field.metadata["help"]
+        elif kind is bool:
             details = {"action": argparse.BooleanOptionalAction}
         elif origin is Literal:
             details = {"choices": typing.get_args(kind)}
@@ -62,6 +65,8 @@ def add_options(
             details = {"type": _phrase_and_number, "metavar": "PHRASE=X", "action": "append"}
         elif origin is Sequence:
             details = {"metavar": "PHRASE", "action": "append"}
+        if field.metadata.get("metavar"):
+            details["metavar"] = field.metadata["metavar"]
         group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=text, **details)
 
 

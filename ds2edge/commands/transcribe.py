@@ -86,6 +86,11 @@ def add_parser(commands: Any) -> None:
         shape.add_argument(f"--{name}", dest="shape", action="store_const", const=name, help=help)
     parser.add_argument("--display", action="store_true", help="figures and capital letters")
     parser.add_argument(
+        "--segment",
+        action="store_true",
+        help="words of Chinese in the place of characters, by jieba (needs ds2edge[zh])",
+    )
+    parser.add_argument(
         "--output", metavar="FOLDER", type=Path, help="write a file there for each recording"
     )
     parser.add_argument(
@@ -127,6 +132,21 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_files(transcriber, files, options, arguments, interrupt)
 
 
+def _shower(arguments: argparse.Namespace, several: bool) -> Show:
+    """What the flags make of a transcript.
+
+    Raises:
+        MissingExtraError: they ask for what is not installed.
+    """
+    show = SHAPES[arguments.shape](arguments.display, several)
+    if not arguments.segment:
+        return show
+    from ds2edge.segmentation import load_jieba, segmented  # late: only for those who ask
+
+    load_jieba()
+    return lambda path, transcript: show(path, segmented(transcript))
+
+
 def _check(arguments: argparse.Namespace, files: Sequence[str], raw: bool) -> None:
     """What argparse does not see."""
     shape = arguments.shape
@@ -149,7 +169,7 @@ def _run_files(
     arguments: argparse.Namespace,
     interrupt: Interrupt,
 ) -> int:
-    show = SHAPES[arguments.shape](arguments.display, len(files) > 1)
+    show = _shower(arguments, len(files) > 1)
     folder = Files(arguments.output, files, arguments.shape) if arguments.output else None
     jobs = arguments.jobs or len(os.sched_getaffinity(0))
     alone = min(jobs, len(files)) == 1 or any(map(is_pipe, files))
@@ -205,7 +225,7 @@ def _run_raw(
     interrupt: Interrupt,
 ) -> int:
     """Raw samples from standard input: a segment is shown as soon as it ends."""
-    show = SHAPES[arguments.shape](arguments.display, False)
+    show = _shower(arguments, False)
 
     def tell(events: Sequence[Event]) -> None:
         for event in events:

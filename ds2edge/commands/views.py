@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ds2edge.microphone import Microphone
 from ds2edge.progress import redraws
-from ds2edge.results import Event, Final
+from ds2edge.results import Event, Final, event_to_json
 from ds2edge.subtitles import cues, srt_cue
 
 if TYPE_CHECKING:
@@ -64,9 +63,7 @@ class JsonLines:
 
     def show(self, events: list[Event], microphone: Microphone) -> None:
         for event in events:
-            kind = "final" if isinstance(event, Final) else "partial"
-            facts = {"type": kind, **event.as_dict(self._displayed)}
-            print(json.dumps(facts, ensure_ascii=False), flush=True)
+            print(event_to_json(event, self._displayed), flush=True)
 
 
 class Subtitles:

@@ -36,6 +36,7 @@ from ds2edge.training.data.manifest import (
 from ds2edge.training.evaluation.listener import add_listener_arguments, open_listener
 from ds2edge.training.files import file_state, partial_file, taking_turns
 from ds2edge.training.processes import add_jobs_argument, check_jobs
+from ds2edge.writing import join
 
 SHORT = 60.0  # s; a recording that is not longer is heard by one process
 
@@ -202,8 +203,7 @@ def output_names(paths: Sequence[Path]) -> list[str]:
 
 def normalised_lines(lines: Sequence[str], tokens: TokenSet) -> list[list[str]]:
     """The words of each line; where no spaces are written, each character is one."""
-    spelled = [normalise(line, tokens) for line in lines]
-    return [line.split() if tokens.space is not None else list(line) for line in spelled]
+    return [tokens.words(normalise(line, tokens)) for line in lines]
 
 
 def described(alignment: Alignment) -> str:
@@ -285,7 +285,7 @@ def _list_all(folder: Path) -> None:
     utterances = []
     for file in files:
         found = read_alignment(file)
-        text = " ".join(word.text for word in found.words)
+        text = join(word.text for word in found.words)
         path = folder / found.recording
         utterances.append(Utterance(path, found.seconds, text, found.speaker, found.split))
     write_manifest(folder / "manifest.tsv", utterances, [{"alignment": f.name} for f in files])

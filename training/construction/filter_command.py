@@ -196,29 +196,21 @@ def labelled(
     texts: list[str] = []
     good: list[bool] = []
     rng = np.random.default_rng(options.seed)
-    between = " " if tokens.space is not None else ""
-
-    def parts(text: str) -> tuple[str, ...]:
-        return tuple(text.split() if between else text)
-
-    def apart(text: str) -> str:
-        return " ".join(parts(text))
-
     for manifest in options.manifests:
         some = read_manifest(manifest, options.split)
         own = [normalise(utterance.text, tokens) for utterance in some]
         if said := read_column(manifest, SAID, options.split):
             utterances, texts = utterances + some, texts + own
             good += [
-                word_error_rate([apart(normalise(right, tokens))], [apart(text)]).rate
-                <= options.wrong
+                word_error_rate([normalise(right, tokens)], [text]).rate <= options.wrong
                 for right, text in zip(said, own, strict=True)
             ]
             continue
         some, own = _with_text(some, own, manifest)
-        others = Others(tuple(map(parts, own)))
+        words = [tokens.words(text) for text in own]
+        others = Others(tuple(map(tuple, words)))
         utterances += some + some
-        texts += own + [between.join(spoil(parts(text), others, rng)) for text in own]
+        texts += own + [tokens.join(spoil(said, others, rng)) for said in words]
         good += [True] * len(own) + [False] * len(own)
     return utterances, texts, good
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from ds2edge.errors import ConfigError
 from ds2edge.results import Seconds
 from ds2edge.training.construction.alignment import AlignedWord, Alignment, Stretch
+from ds2edge.writing import join
 
 SPOKEN = 0.03  # s of foreign speech for each letter that was not found: then it was said, badly
 
@@ -57,7 +58,7 @@ class Segment:
     @property
     def text(self) -> str:
         """What is said."""
-        return " ".join(word.text for word in self.words)
+        return join(word.text for word in self.words)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ds2edge.training.data import shard_command
 from ds2edge.training.importing import command as import_command
 from ds2edge.training.statistics import command as stats_command
 from ds2edge.training.synthesis import command as synth_command
+from ds2edge.training.texts import text_command, tokens_command
 
 # Each adds its own parser.
 COMMANDS = (
@@ -25,6 +26,8 @@ COMMANDS = (
     filter_command,
     augment_command,
     synth_command,
+    text_command,
+    tokens_command,
     stats_command,
     shard_command,
 )
@@ -38,6 +41,7 @@ examples:
   ds2edge data shard speech/librispeech/manifest.tsv -o shards/librispeech
   ds2edge data stats speech/librispeech/manifest.tsv -o librispeech.html
   ds2edge data synth sentences.txt -o speech/synthetic
+  ds2edge data tokens novels.txt -o zh.tokens --numerals zh
   ds2edge data augment speech/calls/manifest.tsv -o speech/calls-noisy --noise speech/noise
   ds2edge data shard --help
 """

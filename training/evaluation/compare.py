@@ -21,7 +21,6 @@ from ds2edge.training.evaluation.evaluate import (
     described,
     evaluate,
     given_bootstrap,
-    read_sources,
 )
 from ds2edge.training.evaluation.metrics import Counts, ErrorRate
 from ds2edge.training.evaluation.outputs import open_recogniser
@@ -33,6 +32,7 @@ from ds2edge.training.evaluation.recognised import (
     read_evaluation,
     score,
 )
+from ds2edge.training.evaluation.sources import read_sources
 from ds2edge.training.evaluation.split import refuse_test_split
 
 SURE = 0.05  # p below it is called a difference

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ds2edge.arguments import CommandParser
 from ds2edge.decoder import Decoder, LogProbs, greedy
-from ds2edge.errors import ConfigError, DataError
+from ds2edge.errors import ConfigError
 from ds2edge.pipeline import decode_all
 from ds2edge.progress import track
-from ds2edge.text import TokenSet, normalise
-from ds2edge.training.data.manifest import Utterance, corpus_names, read_manifest
+from ds2edge.text import TokenSet
+from ds2edge.training.data.manifest import Utterance
+from ds2edge.training.data.spelling import reference
 from ds2edge.training.evaluation import split
 from ds2edge.training.evaluation.alignment import print_worst
 from ds2edge.training.evaluation.bootstrap import Bootstrap
@@ -36,6 +36,8 @@ from ds2edge.training.evaluation.recognised import (
     to_json,
     with_interval,
 )
+from ds2edge.training.evaluation.sources import Source, parted, read_sources, training_texts
+from ds2edge.writing import is_unspaced
 
 MOST_SPEAKERS = 20  # that the terminal shows
 
@@ -49,14 +51,6 @@ EPILOG = """examples:
   ds2edge evaluate --test-log
       every evaluation of a test split so far
 """
-
-
-class Source(NamedTuple):
-    """An utterance and where it was listed."""
-
-    set: str  # of its manifest and split
-    path: str  # relative to the manifest
-    utterance: Utterance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources = read_sources(given.manifests, given.split)
     changes = {k: v for k in ("alpha", "beta", "beam") if (v := getattr(given, k)) is not None}
     recogniser = open_recogniser(given.checkpoint or given.bundle, given.language_model, changes)
+    if given.seen:
+        sources = parted(sources, training_texts(given.seen), recogniser.tokens)
     found = evaluate(recogniser, sources)
     scores = score(found)
     figures = all_figures(scores, bootstrap)
@@ -91,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Path(given.json).write_text(to_json(evaluation, figures), encoding="utf-8")
     print(f"{recogniser.listener.name}, {described(found)}")
     print(table(figures))
+    if any(map(is_unspaced, "".join(one.wanted for one in found))):
+        print("WER: mixed error rate, of words and of the characters of scripts without spaces")
     for name, seen in looks.items():
         print(f"test split, {name}: {seen}; see --test-log")
     print_worst(found, scores, scores.best_way, given.worst)
@@ -132,25 +130,6 @@ def check_folders(*files: Path | None) -> None:
             raise ConfigError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
-def read_sources(manifests: Sequence[Path], of_split: str | None) -> list[Source]:
-    """The utterances of manifests.
-
-    Raises:
-        DataError: a manifest cannot be used, or a recording is missing.
-    """
-    sources = [
-        Source(f"{name} {u.split}", os.path.relpath(u.path, manifest.parent), u)
-        for name, manifest in zip(corpus_names(manifests), manifests, strict=True)
-        for u in read_manifest(manifest, of_split)
-    ]
-    if any(source.utterance.shard for source in sources):
-        raise DataError("shards are for training; give the manifest of the recordings themselves")
-    missing = [str(s.utterance.path) for s in sources if not s.utterance.path.is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} of {len(sources)} recordings are missing: {missing[0]}")
-    return sources
-
-
 def evaluate(recogniser: Recogniser, sources: Sequence[Source]) -> list[Recognised]:
     """Recognise every utterance, as streaming would, greedily and by search."""
     utterances = [source.utterance for source in sources]
@@ -176,11 +155,11 @@ def recognise(
             speaker=utterance.speaker,
             split=utterance.split,
             seconds=utterance.seconds,
-            wanted=normalise(utterance.text, tokens),
+            wanted=reference(utterance.text, tokens),
             said={
                 GREEDY: greedy(block, tokens),
                 **{
-                    way: " ".join(word.text for word in decode_all(decoder, block))
+                    way: tokens.join(word.text for word in decode_all(decoder, block))
                     for way, decoder in searches.items()
                 },
             },
@@ -253,6 +232,14 @@ def _parser() -> CommandParser:
     parser.add_argument("manifests", metavar="MANIFEST", nargs="*", type=Path, help="manifest.tsv")
     parser.add_argument("--split", help="only this split of it [all, test too, which is logged]")
     add_model_arguments(parser)
+    parser.add_argument(
+        "--seen",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="MANIFEST",
+        help="part each set by whether split train of these has its texts, or their characters",
+    )
     parser.add_argument("--alpha", type=float, help="weight of the language model")
     parser.add_argument("--beta", type=float, help="added for each word")
     add_bootstrap_arguments(parser)

@@ -1,4 +1,8 @@
-"""Word and character errors, counted and aligned by jiwer."""
+"""Word and character errors, counted and aligned by jiwer.
+
+Where a script writes no spaces, each character counts as a word: of Chinese with English words in
+it, the word error rate is the mixed error rate.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import TypeAlias
 import jiwer
 import numpy as np
 import numpy.typing as npt
+
+from ds2edge.writing import join, units
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -54,7 +60,7 @@ def character_error_rate(wanted: Sequence[str], said: Sequence[str]) -> ErrorRat
 
 def word_errors(wanted: Sequence[str], said: Sequence[str]) -> Counts:
     """Word errors of each recording."""
-    return _errors(jiwer.process_words(list(wanted), list(said)))
+    return _errors(jiwer.process_words(_apart(wanted), _apart(said)))
 
 
 def character_errors(wanted: Sequence[str], said: Sequence[str]) -> Counts:
@@ -64,7 +70,7 @@ def character_errors(wanted: Sequence[str], said: Sequence[str]) -> Counts:
 
 def word_counts(wanted: Sequence[str]) -> Counts:
     """Words of each recording."""
-    return np.array([len(text.split()) for text in wanted], np.int64)
+    return np.array([len(units(text)) for text in wanted], np.int64)
 
 
 def character_counts(wanted: Sequence[str]) -> Counts:
@@ -74,15 +80,20 @@ def character_counts(wanted: Sequence[str]) -> Counts:
 
 def align(wanted: str, said: str) -> list[Piece]:
     """One recording's words side by side."""
-    found = jiwer.process_words([wanted], [said])
+    found = jiwer.process_words(_apart([wanted]), _apart([said]))
     (here,), (there,) = found.references, found.hypotheses
     return [
         Piece(
-            " ".join(here[chunk.ref_start_idx : chunk.ref_end_idx]),
-            " ".join(there[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+            join(here[chunk.ref_start_idx : chunk.ref_end_idx]),
+            join(there[chunk.hyp_start_idx : chunk.hyp_end_idx]),
         )
         for chunk in found.alignments[0]
     ]
+
+
+def _apart(texts: Sequence[str]) -> list[str]:
+    """What counts as a word, with spaces between."""
+    return [" ".join(units(text)) for text in texts]
 
 
 def _errors(found: jiwer.WordOutput | jiwer.CharacterOutput) -> Counts:

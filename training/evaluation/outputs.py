@@ -11,7 +11,6 @@ from typing import Any
 from ds2edge.audio_file import read_audio
 from ds2edge.bundle import load_bundle
 from ds2edge.decoder import Decoder, LogProbs, SearchOptions
-from ds2edge.errors import DataError
 from ds2edge.language_model import open_language_model
 from ds2edge.pipeline import load_decoder, load_letters
 from ds2edge.text import TokenSet
@@ -113,6 +112,5 @@ def language_decoder(folder: Path, tokens: TokenSet, options: SearchOptions) -> 
         DataError: it is incomplete or of another token set.
     """
     model = open_language_model(folder)
-    if model.description.get("tokens") != tokens.digest:
-        raise DataError(f"{folder} was built for another token set than the model's")
+    model.check_tokens(tokens)
     return Decoder(tokens, words=model.words, language_model=model.binary, options=options)

@@ -17,7 +17,7 @@ from ds2edge.progress import track
 from ds2edge.text import normalise
 from ds2edge.training.data.manifest import Utterance
 from ds2edge.training.evaluation.bootstrap import Interval
-from ds2edge.training.evaluation.evaluate import Source, check_folders, read_sources
+from ds2edge.training.evaluation.evaluate import check_folders
 from ds2edge.training.evaluation.metrics import Counts, word_counts, word_errors
 from ds2edge.training.evaluation.outputs import (
     Recogniser,
@@ -27,6 +27,7 @@ from ds2edge.training.evaluation.outputs import (
 from ds2edge.training.evaluation.prior import label_prior, subtract_prior
 from ds2edge.training.evaluation.recognised import LANGUAGE_MODEL
 from ds2edge.training.evaluation.search import KnownErrors, Setting, Trial, Tuned, search
+from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.evaluation.split import data_digest, refuse_test_split
 
 TRIALS = 100
@@ -106,7 +107,8 @@ def tune(
     def count_errors(setting: Setting) -> Counts:
         one = _with_weights(decoder, setting)
         divided = [subtract_prior(block, log_prior, setting.prior) for block in blocks]
-        said = [best.text for best, *_ in one.decode(divided, threads=threads)]
+        best = (best for best, *_ in one.decode(divided, threads=threads))
+        said = [decoder.tokens.join(word.text for word in each.words) for each in best]
         return word_errors(wanted, said)
 
     start = Setting(decoder.options.alpha, decoder.options.beta)

@@ -13,6 +13,8 @@ from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.importing.engine import ImportOptions, import_corpus
 from ds2edge.training.importing.layouts import LAYOUTS, table
 from ds2edge.training.processes import add_jobs_argument
+from ds2edge.training.texts.lines import UTF_8
+from ds2edge.training.texts.prepare import add_script_arguments, given_preparation
 
 EXAMPLES = """\
 examples:
@@ -50,7 +52,8 @@ def add_parser(commands: Any) -> None:
         parser,
         "that are to spell the texts [english_characters; of Mandarin corpora mandarin_characters]",
     )
-    parser.set_defaults(tokens=None)
+    parser.set_defaults(tokens=None, encoding=UTF_8)
+    add_script_arguments(parser)
     parser.add_argument(
         "--longest",
         type=float,
@@ -97,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
             dev_share=options.dev_share,
             test_share=options.test_share,
             jobs=options.jobs,
+            prepare=given_preparation(options) if options.simplify or options.numerals else None,
         )
     )
     print("\n".join(report.lines))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ds2edge.errors import DataError
@@ -47,6 +47,7 @@ class ImportOptions:
     dev_share: float = 0.05  # of a corpus without splits
     test_share: float = 0.0
     jobs: int = 1  # recordings that are verified at a time
+    prepare: Callable[[str], str] | None = None  # what is done to the texts; None: nothing
 
 
 def import_corpus(options: ImportOptions) -> Report:
@@ -187,6 +188,8 @@ def _listed(options: ImportOptions, entries: Sequence[Entry]) -> tuple[list[Entr
     dropped: list[Drop] = []
     names: set[str] = set()
     for entry in entries:
+        if options.prepare:
+            entry = replace(entry, text=options.prepare(entry.text))
         if problem := problem_of_text(entry, options.token_set, options.longest):
             dropped.append(Drop(entry, *problem))
         elif not os.path.isfile(entry.audio):  # a name may be too long for any

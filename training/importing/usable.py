@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.data.spelling import unknown_characters
 from ds2edge.training.importing.entries import Entry
 from ds2edge.training.importing.recordings import Found
+from ds2edge.training.texts.traditional import traditional_characters
 
 MANY_TOKENS = 1000  # a set of so many is one of syllables or words
 # Characters that are spoken in a second. A short "yes" in a long recording is still right; the
@@ -23,7 +26,9 @@ def problem_of_text(entry: Entry, token_set: TokenSet, longest: float) -> Proble
     if any(character in names for character in "\t\r\n") or not _is_text(names + entry.text):
         return "with a name that no manifest can hold", repr(names)
     if unknown := unknown_characters(entry.text, token_set):
-        return "that cannot be spelled", f"{''.join(dict.fromkeys(unknown))!r} in {entry.text!r}"
+        hint = "; --simplify converts traditional characters" if _old(unknown, token_set) else ""
+        named = "".join(dict.fromkeys(unknown))
+        return "that cannot be spelled", f"{named!r} in {entry.text!r}{hint}"
     if not normalise(entry.text, token_set):
         return "without text", repr(entry.text)
     if entry.start is None:
@@ -53,6 +58,10 @@ def problem_of_sound(
     if characters < seconds * SLOWEST:
         return "too long for its text", rate
     return None
+
+
+def _old(characters: Iterable[str], token_set: TokenSet) -> bool:
+    return token_set.space is None and not traditional_characters().isdisjoint(characters)
 
 
 def _is_text(name: str) -> bool:

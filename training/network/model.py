@@ -35,7 +35,8 @@ def token_set(config: ModelConfig) -> TokenSet:
     Raises:
         TextError: an extra token is no single character, or one of the set.
     """
-    named = TOKEN_SETS[config.tokens]()
+    listed = config.token_list
+    named = TokenSet(listed) if listed else TOKEN_SETS[config.tokens]()
     return with_tokens(named, config.extra_tokens) if config.extra_tokens else named
 
 

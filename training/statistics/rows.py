@@ -63,7 +63,7 @@ class Recordings:
 
     def words(self, row: Row) -> list[str]:
         """Of its text; characters, where nothing stands between words."""
-        return row.text.split() if self.tokens.space is not None else list(row.text)
+        return self.tokens.words(row.text)
 
 
 def read_rows(

@@ -89,6 +89,11 @@ def add_parser(commands: Any) -> None:
         metavar="SHARE",
         help="of the sentences in split dev [%(default)g]",
     )
+    parser.add_argument(
+        "--split",
+        default=defaults.split,
+        help="of the others, train or test [%(default)s]",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="[%(default)s]")
     add_jobs_argument(parser, "engines at a time")
     parser.set_defaults(run=run)
@@ -140,6 +145,7 @@ def _settings(given: argparse.Namespace) -> SynthesisOptions:
         pitch=tuple(given.pitch),
         rate=tuple(given.rate),
         dev_share=given.dev_share,
+        split=given.split,
         longest=given.longest,
         seed=given.seed,
         jobs=given.jobs,

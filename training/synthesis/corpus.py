@@ -46,6 +46,7 @@ class SynthesisOptions:
     pitch: tuple[float, float] = (0.85, 1.2)  # least and most, times the voice's own
     rate: tuple[float, float] = (0.8, 1.3)  # as pitch
     dev_share: float = 0.0  # of the texts, in split dev; the same text is in one split only
+    split: str = "train"  # of the others
     longest: float = 20.0  # seconds; longer ones are left out
     seed: int = 0
     jobs: int = 1  # engines at a time
@@ -148,7 +149,7 @@ def plan(
         key = json.dumps([text, voice.speaker, pitch, rate])
         name = f"{number:07d}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.flac"
         drawn = zlib.crc32(f"{options.seed} {text}".encode()) / 2**32
-        split = "dev" if drawn < options.dev_share else "train"
+        split = "dev" if drawn < options.dev_share else options.split
         yield Plan(text, voice, pitch, rate, folder / name, split)
 
 

@@ -1,0 +1,1 @@
+"""Batch Dispatch: many live streams on one machine, whose acoustic steps are run together."""

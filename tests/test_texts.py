@@ -1,0 +1,247 @@
+"""Text for models: encodings, numerals, scripts, and the token set of a text."""
+
+from __future__ import annotations
+
+import lzma
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ds2edge.cli import main as cli
+from ds2edge.errors import DataError, MissingExtraError
+from ds2edge.text import TokenSet, english_characters, mandarin_characters
+from ds2edge.token_files import read_tokens
+from ds2edge.training.data.spelling import told_without_example, without_example
+from ds2edge.training.language_model import read_sentences
+from ds2edge.training.texts.chinese_numbers import cardinal, spell_out
+from ds2edge.training.texts.prepare import Preparation
+from ds2edge.training.texts.tokens_command import choose
+from ds2edge.training.texts.traditional import load_opencc, traditional_characters
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("2023年3月15日", "二零二三年三月十五日"),
+        ("2023-03-15", "二零二三年三月十五日"),
+        ("1998-2002年", "一九九八到二零零二年"),
+        ("10年", "十年"),
+        ("下午2:30开会", "下午两点三十分开会"),
+        ("8:05", "八点零五分"),
+        ("12:00", "十二点"),
+        ("3:0获胜", "三比零获胜"),
+        ("涨了3.5%", "涨了百分之三点五"),
+        ("10%-20%", "百分之十到百分之二十"),
+        ("1,200元", "一千二百元"),
+        ("$200万", "二百万美元"),
+        ("第3名", "第三名"),
+        ("2个人", "两个人"),
+        ("第2个", "第二个"),
+        ("今天-5°C", "今天负五摄氏度"),
+        ("2km", "两公里"),
+        ("20,000人", "两万人"),
+        ("打13800138000", "打幺三八零零幺三八零零零"),
+        ("1/3", "三分之一"),
+        ("3-5天", "三到五天"),
+        ("0.05", "零点零五"),
+        ("mp3", "mp三"),
+        ("5G网络", "五G网络"),
+        ("版本2.0.1", "版本二点零点一"),
+        ("没有数字", "没有数字"),
+    ],
+)
+def test_numerals_are_spelled_out(written: str, said: str) -> None:
+    assert spell_out(written) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "零"),
+        (10, "十"),
+        (11, "十一"),
+        (20, "二十"),
+        (105, "一百零五"),
+        (110, "一百一十"),
+        (200, "二百"),
+        (1001, "一千零一"),
+        (1010, "一千零一十"),
+        (2200, "两千二百"),
+        (10_000, "一万"),
+        (10_010, "一万零一十"),
+        (100_500, "十万零五百"),
+        (102_000_000, "一亿零二百万"),
+        (1_000_000_001, "十亿零一"),
+    ],
+)
+def test_numbers_have_names(number: int, said: str) -> None:
+    assert cardinal(str(number)) == said
+
+
+@given(st.text("0123456789.,-:/%年月日个第a ¥°", max_size=15))
+def test_no_numeral_is_left(text: str) -> None:
+    assert not any(c in "0123456789" for c in spell_out(text))
+
+
+@given(st.integers(1, 10**16 - 1))
+def test_names_are_different(number: int) -> None:
+    """The value comes back from the name."""
+    assert value_of(cardinal(str(number))) == number
+
+
+def value_of(name: str) -> int:
+    total = section = digit = 0
+    scales = {"万": 10**4, "亿": 10**8}
+    for i, c in enumerate(name):
+        if c in "零一二三四五六七八九":
+            digit = "零一二三四五六七八九".index(c)
+        elif c == "两":
+            digit = 2
+        elif c in "十百千":
+            section += (digit or (c == "十")) * 10 ** ("十百千".index(c) + 1)
+            digit = 0
+        elif name[i : i + 2] == "万亿":
+            total, section, digit = total + (section + digit) * 10**12, 0, 0
+        elif name[i - 1 : i + 1] != "万亿":
+            total, section, digit = total + (section + digit) * scales[c], 0, 0
+    return total + section + digit
+
+
+def test_preparation_is_of_width_numerals_and_script() -> None:
+    prepare = Preparation(numerals="zh")
+    assert prepare("看\u3000\uff23\uff2e\uff2e \uff13个\uff01") == "看 CNN 三个!"
+    assert Preparation()("3 个") == "3 个"
+
+
+def test_traditional_becomes_simplified() -> None:
+    pytest.importorskip("opencc")
+    assert Preparation(simplify=True)("打醬油的中國人") == "打酱油的中国人"
+
+
+def test_without_opencc_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load_opencc.cache_clear()
+    monkeypatch.setitem(sys.modules, "opencc", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ds2edge\[zh\]'"):
+        load_opencc()
+
+
+def test_which_characters_are_traditional() -> None:
+    found = traditional_characters()
+    assert found.issuperset("國語說話體")
+    assert not found.intersection("国语说话简体中文的我们着")
+
+
+TRADITIONAL = "這個國家的語言學習對於說話的人來說並不簡單\n" * 3
+
+
+def test_text_in_traditional_characters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_text(TRADITIONAL, encoding="utf-8")
+    with pytest.raises(DataError, match=r"old.txt has traditional .* --simplify"):
+        list(read_sentences([path], mandarin_characters()))
+    wanted = TokenSet(("<blank>", *sorted(set(TRADITIONAL.replace("\n", "")))))
+    assert len(list(read_sentences([path], wanted))) == 3
+
+
+def test_some_traditional_characters_are_no_reason(tmp_path: Path) -> None:
+    path = tmp_path / "new.txt"
+    path.write_text("我们都在学习中文\n" * 50 + "打醬油\n", encoding="utf-8")
+    assert list(read_sentences([path], mandarin_characters()))[-1] == "打油"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "guessed"),
+    [("gb18030", "gb18030"), ("utf-16", "utf-16"), ("big5", "gb18030|big5")],
+)
+def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, guessed: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes("我们都在这里等你\n".replace("这", "那").encode(encoding, "ignore"))
+    with pytest.raises(DataError, match=rf"text.txt as utf-8: .*reads as ({guessed}): ds2edge "):
+        list(read_sentences([path], mandarin_characters()))
+
+
+def text_file(folder: Path) -> Path:
+    path = folder / "text.txt.xz"
+    path.write_bytes(lzma.compress("今天是2023年。我们看CNN\uff01\n你好吗\n".encode()))
+    return path
+
+
+def test_text_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "zh.txt"
+    assert cli(["data", "text", str(text_file(tmp_path)), "-o", str(out), "--numerals", "zh"]) == 0
+    assert out.read_text().splitlines() == ["今天是二零二三年。", "我们看CNN!", "你好吗"]
+    assert "3 sentences" in capsys.readouterr().out
+
+
+def test_text_command_converts_encodings(tmp_path: Path) -> None:
+    path, out = tmp_path / "old.txt", tmp_path / "zh.txt"
+    path.write_bytes("你好\n".encode("gb18030"))
+    assert cli(["data", "text", str(path), "-o", str(out)]) == 2
+    assert not out.exists()
+    assert cli(["data", "text", str(path), "-o", str(out), "--encoding", "gb18030"]) == 0
+    assert out.read_text() == "你好\n"
+    assert cli(["data", "text", str(path), "-o", str(out), "--encoding", "klingon"]) == 2
+
+
+def test_tokens_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "manifest.tsv").write_text(
+        "path\tseconds\ttext\tspeaker\tsplit\n"
+        "a.wav\t1.0\t今天\ta\ttrain\n"
+        "b.wav\t1.0\t你好\ta\tdev\n"
+    )
+    out = tmp_path / "zh.tokens"
+    command = ["data", "tokens", str(text_file(tmp_path)), "-o", str(out), "--numerals", "zh"]
+    assert cli([*command, "--coverage", "1", "--examples", str(tmp_path / "manifest.tsv")]) == 0
+    tokens = read_tokens(out)
+    assert tokens.space is None
+    assert set(tokens.tokens[1:]) == set("abcdefghijklmnopqrstuvwxyz今天是二零三年我们看你好吗")
+    said = capsys.readouterr().out
+    assert "40 tokens, which spell 100.000 %" in said.replace("%", " %").replace("  ", " ")
+    assert "37 of 40 tokens have no training example: 'a' 'b'" in said
+
+
+def test_tokens_of_a_script_with_spaces(tmp_path: Path) -> None:
+    text, out = tmp_path / "de.txt", tmp_path / "de.tokens"
+    text.write_text("Grüße an alle, wie geht's dir?\n", encoding="utf-8")
+    assert cli(["data", "tokens", str(text), "-o", str(out), "--letters", ""]) == 0
+    assert read_tokens(out).tokens == ("<blank>", " ", "'", *sorted(set("grüßeanallewiegehtsdir")))
+
+
+def test_tokens_refuse_traditional_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "old.txt", tmp_path / "zh.tokens"
+    path.write_text(TRADITIONAL, encoding="utf-8")
+    assert cli(["data", "tokens", str(path), "-o", str(out)]) == 2
+    assert "--simplify" in capsys.readouterr().err
+    assert not out.exists()
+    assert cli(["data", "tokens", str(path), "-o", str(out), "--traditional"]) == 0
+
+
+@pytest.mark.parametrize("more", [("--coverage", "0"), ("--coverage", "1.1"), ("--most", "0")])
+def test_impossible_token_sets(tmp_path: Path, more: tuple[str, str]) -> None:
+    path = tmp_path / "zh.txt"
+    path.write_text("你好\n")
+    assert cli(["data", "tokens", str(path), "-o", str(tmp_path / "zh.tokens"), *more]) == 2
+    path.write_text("123 !\n")
+    assert cli(["data", "tokens", str(path), "-o", str(tmp_path / "zh.tokens")]) == 2
+
+
+def test_coverage_chooses_the_most_frequent() -> None:
+    counts = Counter({"的": 90, "了": 8, "囧": 2})
+    chosen = choose(counts, 0.95, 100)
+    assert chosen.tokens.tokens == ("<blank>", "了", "的")
+    assert (chosen.coverage, chosen.left_out) == (0.98, Counter({"囧": 2}))
+    assert choose(counts, 1.0, 1).tokens.tokens == ("<blank>", "的")
+    assert "'" not in choose(counts + Counter("'"), 1.0, 9).tokens.tokens
+    assert choose(counts, 0.9, 9, "ab").tokens.tokens == ("<blank>", "a", "b", "的")
+
+
+def test_tokens_without_an_example() -> None:
+    tokens = english_characters()
+    missing = without_example(tokens, [tokens.encode("the quick brown fox jumps"), []])
+    assert missing == ["'", "a", "d", "g", "l", "v", "y", "z"]
+    told = told_without_example(tokens, missing)
+    assert told == "8 of 29 tokens have no training example: \"'\" 'a' 'd' 'g' 'l' 'v' 'y' 'z'"

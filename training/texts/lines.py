@@ -1,0 +1,75 @@
+"""Lines of text files, and what is told where one cannot be read."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ds2edge.errors import ConfigError, DataError
+
+UTF_8 = "utf-8"
+GUESSED = (
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc_kr",
+)  # of text that is not UTF-8, the first that fits
+MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+SAMPLE = 1_000_000  # bytes that the guess is made of
+
+
+def read_lines(path: Path, encoding: str = UTF_8) -> Iterator[str]:
+    """The lines of a text file, plain or compressed (.xz, .gz).
+
+    Raises:
+        ConfigError: there is no such encoding.
+        DataError: it cannot be read, or is in another encoding.
+    """
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ConfigError(f"there is no encoding {encoding!r}; such are utf-8, gb18030") from None
+    try:
+        # A mark at the beginning, as some editors write it, is no part of the text.
+        known = "utf-8-sig" if encoding == UTF_8 else encoding
+        with _open(path) as file, io.TextIOWrapper(file, known) as lines:
+            yield from lines
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"cannot read text {path} as {encoding}: {error.reason}{_hint(path, encoding)}"
+        ) from None
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise DataError(f"cannot read text {path}: {error}") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".xz":
+        return lzma.open(path)
+    if path.suffix == ".gz":
+        return gzip.open(path)  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def _hint(path: Path, tried: str) -> str:
+    with _open(path) as file:
+        sample = file.read(SAMPLE)
+    marked = next((name for mark, name in MARKS.items() if sample.startswith(mark)), None)
+    guessed = marked or next(
+        (name for name in GUESSED if name != tried and _fits(sample, name)), None
+    )
+    if not guessed:
+        return ""
+    return f"; it reads as {guessed}: ds2edge data text {path.name} --encoding {guessed} -o FILE"
+
+
+def _fits(sample: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
