@@ -7,7 +7,7 @@ import gc
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,6 +31,14 @@ from ds2edge.serving import lane
 from ds2edge.serving.dispatcher import Dispatcher
 
 pytestmark = pytest.mark.usefixtures("no_hang")
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Without Python's collector of cycles, which comes when it wants."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 # ---- They come and go, and fail, alone
@@ -154,6 +162,19 @@ def test_a_listener_that_raises_ends_its_own_stream(
 
 
 # ---- The end
+
+
+@pytest.mark.parametrize("end", ["finish", "close"])
+def test_who_keeps_a_stream_that_ended_keeps_no_more_than_what_was_said(
+    transcriber: Transcriber, no_collection: None, end: str
+) -> None:
+    with Dispatcher(transcriber) as dispatcher:
+        stream = dispatcher.stream(RATE, listener=lambda: str(stream) and None)  # a cycle
+        state = weakref.ref(stream._lane._segments.state)
+        stream.push(recorded(0))
+        getattr(stream, end)()
+        wait_until(lambda: stream._lane.ended and state() is None)
+        assert bool(finals_of(stream)) == (end == "finish")
 
 
 @pytest.mark.parametrize("end", ["finish", "close", "with"])

@@ -56,7 +56,8 @@ class Lane:
         self.hurried = False  # goes on though nobody reads
         self.ended = False  # nothing more will be done
         self.error: Exception | None = None  # by which it ended
-        self._segments, self._lock, self._metrics = segments, board.lock, board.metrics
+        self._lock, self._metrics = board.lock, board.metrics
+        self._segments: Segments | None = segments  # None: it has ended, and been let go
         self._listener = listener
         self._most_joined = segments.samples_needed  # pieces that are shorter become one
         self._most_waiting = max(most_waiting, self._most_joined)
@@ -85,7 +86,7 @@ class Lane:
         """Could a thread do something now? Only to be asked where no work is being done."""
         if self.ended or (len(self._events) >= MOST_UNREAD and not self.hurried):
             return False
-        return self._others > 0 or self._waiting >= self._segments.samples_needed or self._is_done
+        return self._others > 0 or self._waiting >= self._hears.samples_needed or self._is_done
 
     def put(self, samples: FloatArray) -> None:
         """Let samples wait to be heard."""
@@ -113,6 +114,8 @@ class Lane:
             self._tasks.clear()
             self._waiting = self._others = 0
             self.changed.notify_all()
+            if not self.busy:
+                self._let_go()
 
     # ---- for the dispatcher's threads
 
@@ -127,14 +130,13 @@ class Lane:
             self._step = self._resume(log_probs)
         except Exception as error:  # whatever it is, the other streams go on
             self.fail(error)
-            self._step = None
         return self._step
 
     def fail(self, error: Exception) -> None:
         """End by an error."""
         with self._lock:
-            self._metrics.failed += not self.ended
-            self.end(error)
+            self.busy = False
+            self._end_by(error)
         self.tell()
 
     def tell(self) -> None:
@@ -145,7 +147,12 @@ class Lane:
         except Exception as error:
             log.warning("the listener of a stream failed, and the stream with it: %s", error)
             self._listener = None
-            self.fail(error)
+            with self._lock:
+                self._end_by(error)
+
+    def _end_by(self, error: Exception) -> None:
+        self._metrics.failed += not self.ended
+        self.end(error)
 
     def _resume(self, log_probs: LogProbs | None) -> Step | None:
         while not self.ended:
@@ -159,12 +166,22 @@ class Lane:
                 self._start(task)
             elif self._heard:
                 self._heard = False
-                self._say(self._segments.partial())
+                self._say(self._hears.partial())
                 self._note_text()
             elif self._rest():
                 return None
-        self._work = None
+        self._let_go()
         return None
+
+    def _let_go(self) -> None:
+        """Of all that takes memory: whoever was told of the end may hold the lane for long."""
+        self._work = self._step = self._segments = None
+
+    @property
+    def _hears(self) -> Segments:
+        """Of a lane that has not ended."""
+        assert self._segments
+        return self._segments
 
     @property
     def _is_done(self) -> bool:
@@ -189,7 +206,7 @@ class Lane:
         if self._tasks[0].begin:
             self._others -= 1
             return self._tasks.popleft()
-        needed, pieces = self._segments.samples_needed, []
+        needed, pieces = self._hears.samples_needed, []
         while needed and self._tasks and not self._tasks[0].begin:
             arrived, samples, _ = self._tasks.popleft()
             pieces.append(samples[:needed])
@@ -204,12 +221,12 @@ class Lane:
         self.goes_on = False
         if task.begin:
             self.arrived = None
-            self._work = task.begin(self._segments)
+            self._work = task.begin(self._hears)
             self._heard = self._work is None  # other options may change the text
         else:
             self.arrived = task.arrived
             self._unsaid = self._unsaid or task.arrived
-            self._work = self._segments.advance(task.samples)
+            self._work = self._hears.advance(task.samples)
             self._heard = True
 
     def _say(self, events: list[Event]) -> None:
@@ -236,6 +253,7 @@ class Lane:
             is_done = self._is_done and not self.ended
             if is_done:
                 self._metrics.finished += 1
+                self.busy = False
                 self.end()
             self.busy = self.is_due
         if is_done:
