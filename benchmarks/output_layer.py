@@ -31,7 +31,7 @@ from ds2edge.training.network.model import build_model
 
 EXAMPLES = """examples:
   python benchmarks/output_layer.py
-  python benchmarks/output_layer.py --config zh-student --tokens 6000 --bottlenecks 96 128
+  python benchmarks/output_layer.py --config zh --tokens 6000 --bottlenecks 96 128
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import tempfile
 import time
@@ -93,11 +94,9 @@ def arguments() -> argparse.Namespace:
 
 def machine() -> str:
     """What all of this ran on."""
-    model = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    model = next(names, platform.machine())  # ARM tells none
     return f"{len(os.sched_getaffinity(0))} processors, {model}, load {os.getloadavg()[0]:.1f}"
 
 

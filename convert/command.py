@@ -90,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--language-model", type=Path, help="folder of `ds2edge lm`")
     parser.add_argument(
-        "--like", metavar="BUNDLE", help="whose language model, decoder and delay to take over"
+        "--like",
+        metavar="BUNDLE",
+        help="whose language model, decoder, delay and language to take over",
     )
     defaults = SearchOptions()
     parser.add_argument(
@@ -124,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--test", type=Path, help="manifest whose split test is measured")
     parser.add_argument("--notes", type=Path, help="Markdown for the model card: data, licences")
     parser.add_argument("--licence", default="", help="of the weights, an SPDX expression")
+    parser.add_argument(
+        "--language", help="whose figures and capitals --display writes [that of --like, or en]"
+    )
     given = parser.parse_args(arguments)
     command = shlex.join(
         ["ds2edge", "convert", *(sys.argv[2:] if arguments is None else arguments)]
@@ -145,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _read_text(given.notes) if given.notes else "",
             given.licence,
             command,
+            given.language or (like.manifest.language if like else "en"),
         ),
         Form(given.formats, _chunk(given.chunk, checkpoint), given.batches),
         language_model=language_model,

@@ -64,6 +64,7 @@ class Told:
     notes: str = ""  # Markdown for the model card: data, licences
     licence: str = ""  # of the weights, an SPDX expression
     command: str = ""  # that made it
+    language: str = "en"  # see `Manifest.language`
 
 
 def convert(
@@ -124,6 +125,7 @@ def convert(
         grid=converted.grid,
         artefacts=artefacts,
         decoder=decoder.options,
+        language=told.language,
         delay=delay,
         confidence=fitted,
         licence=told.licence,

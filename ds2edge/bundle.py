@@ -97,6 +97,7 @@ class Manifest:
     grid: StepGrid  # on which its step graph runs
     artefacts: tuple[Artefact, ...]  # the model's files
     decoder: SearchOptions  # the best found on development data
+    language: str = "en"  # whose figures and capital letters `ds2edge.display` writes
     delay: float = 0.0  # seconds from what is spoken to the output that says so
     # Of words, "language_model" with the bundle's and "letters" without; as fitted.
     confidence: dict[str, Confidence] = field(default_factory=dict)
@@ -315,6 +316,7 @@ def _read_manifest(path: Path) -> Manifest:
             grid=from_dict(StepGrid, values["grid"], "grid."),
             artefacts=as_type(tuple[Artefact, ...], values.get("artefacts", FORMAT_2), "artefacts"),
             decoder=from_dict(SearchOptions, values["decoder"], "decoder."),
+            language=as_type(str, values.get("language", "en"), "language"),
             delay=as_type(float, values.get("delay", 0.0), "delay"),
             confidence=as_type(dict[str, Confidence], values.get("confidence", {}), "confidence"),
             name=as_type(str, values["name"], "name"),

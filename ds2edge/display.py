@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 from ds2edge import numbers
 from ds2edge.numbers import is_large, run_end, word_at
+from ds2edge.writing import is_unspaced
 
 Reading: TypeAlias = tuple[str, int]  # what is written, and where the words it stands for end
 
@@ -69,6 +70,8 @@ def display(text: str, language: str = "en") -> str:
 
 def _english(text: str) -> str:
     words = text.split()
+    if any(map(is_unspaced, text)):  # Latin words in Chinese, say, have no capital to begin with
+        return " ".join(words)
     said = [word.lower() for word in words]
     shown: list[str] = []
     at = 0

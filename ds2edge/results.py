@@ -34,6 +34,7 @@ class Partial:
     segment: int  # 0, 1, 2, ... within the stream
     words: tuple[Word, ...]  # of the best reading so far
     stable_words: int  # the first so many words never change again
+    language: str = "en"  # of its `display`
 
     @property
     def text(self) -> str:
@@ -43,7 +44,7 @@ class Partial:
     @property
     def display(self) -> str:
         """`text` as a reader expects it: figures, capital letters."""
-        return _displayed(self.text)
+        return _displayed(self.text, self.language)
 
     @property
     def stable(self) -> str:
@@ -78,6 +79,7 @@ class Final:
     start: Seconds  # where the segment begins, from the start of the stream
     end: Seconds  # where the segment ends, from the start of the stream
     alternatives: tuple[Alternative, ...] = ()  # the best first, as many as were asked for
+    language: str = "en"  # of its `display`
 
     @property
     def text(self) -> str:
@@ -87,7 +89,7 @@ class Final:
     @property
     def display(self) -> str:
         """`text` as a reader expects it: figures, capital letters."""
-        return _displayed(self.text)
+        return _displayed(self.text, self.language)
 
     def as_dict(self, display: bool = False) -> dict[str, Any]:
         """Plain values: its fields and its `text`, with `display` also that."""
@@ -214,7 +216,7 @@ def _plain(words: Iterable[Word]) -> tuple[dict[str, Any], ...]:
     return tuple(dict(vars(word)) for word in words)
 
 
-def _displayed(text: str) -> str:
+def _displayed(text: str, language: str) -> str:
     from ds2edge.display import display  # late: its tables are only for those who ask
 
-    return display(text)
+    return display(text, language)

@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from ds2edge.errors import MissingExtraError
-from ds2edge.results import Seconds, Transcript, Word, merge_words
+from ds2edge.results import Final, Seconds, Transcript, Word, merge_words
 from ds2edge.writing import is_unspaced
 
 Cut: TypeAlias = Callable[[str], Iterable[str]]  # a text to its words, which joined are the text
@@ -34,8 +34,12 @@ def segmented(transcript: Transcript, cut: Cut | None = None) -> Transcript:
         MissingExtraError: jieba is not installed.
     """
     cut = cut or load_jieba()
-    segments = (replace(one, words=to_words(one.words, cut)) for one in transcript.segments)
-    return replace(transcript, segments=tuple(segments))
+    return replace(transcript, segments=tuple(_segment(one, cut) for one in transcript.segments))
+
+
+def _segment(final: Final, cut: Cut) -> Final:
+    others = (replace(one, words=to_words(one.words, cut)) for one in final.alternatives)
+    return replace(final, words=to_words(final.words, cut), alternatives=tuple(others))
 
 
 def to_words(characters: Sequence[Word], cut: Cut) -> tuple[Word, ...]:

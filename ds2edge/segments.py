@@ -40,7 +40,7 @@ class Segments:
         manifest = transcriber.bundle.manifest
         self.options, self._decoder = options, transcriber.decoder(options)
         self._pipeline = transcriber._pipeline
-        self._delay = manifest.delay
+        self._delay, self._language = manifest.delay, manifest.language
         self._spaced = manifest.tokens.space is not None
         self._rate = manifest.features.sample_rate
         self._input_start: Seconds = 0.0  # where the input begins in the stream
@@ -88,7 +88,8 @@ class Segments:
         """What is new of the open segment, if anything is."""
         stable = self._take_stable()
         words = self._joined([*stable, *self._open_words()])
-        partial = Partial(self._segment, words, len(self._joined(stable, more=True)))
+        count = len(self._joined(stable, more=True))
+        partial = Partial(self._segment, words, count, self._language)
         if partial == self._last or not (words or self._last):
             return []
         self._last = partial
@@ -167,7 +168,7 @@ class Segments:
             reading = Alternative(words, found.score)
             readings.setdefault(reading.text, reading)
         best, *others = readings.values()
-        return Final(self._segment, best.words, self._start, end, tuple(others))
+        return Final(self._segment, best.words, self._start, end, tuple(others), self._language)
 
     def _joined(self, words: Sequence[Word], more: bool = False) -> tuple[Word, ...]:
         """Letters to words, where the token set writes no spaces; see `join_letters`."""

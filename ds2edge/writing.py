@@ -49,6 +49,6 @@ def cells(text: str) -> int:
 
 
 def _width(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in ("Mn", "Me"):  # accents, Thai vowels above or below
         return 0
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -136,6 +137,11 @@ class Connection:
         except (EOFError, ConnectionError):
             return None, messages
 
+    def end(self) -> None:
+        """Send nothing more; the server may have closed already."""
+        with suppress(OSError):
+            self.writer.write_eof()
+
     def close(self) -> None:
         self.writer.transport.abort()
 
@@ -184,14 +190,14 @@ class Fuzzer:
         closing = asyncio.create_task(connection.closing())
         if None in codes and not (await asyncio.wait({closing}, timeout=REST))[0]:
             connection.writer.write(frame(CLOSE, struct.pack("!H", 1000)))
-            connection.writer.write_eof()
+            connection.end()
         self._judge(codes, *await closing)
 
     async def _request(self, connection: Connection) -> None:
         connection.writer.write(bad_request(self._port, self._chance))
         answering = asyncio.create_task(connection.status())
         if not (await asyncio.wait({answering}, timeout=REST))[0]:
-            connection.writer.write_eof()
+            connection.end()
         try:
             status = await answering
         except (EOFError, ConnectionError):
@@ -331,12 +337,12 @@ def talk(url: str, transcriber: Transcriber, tally: Tally, count: int, start: in
         tally.faults[f"a conversation: {error}\n{notes}"] += 1
 
 
-def recorded(transcriber: Transcriber) -> list[tuple[bytes, Any]]:
-    """The recordings of the stream beside, and what must come of them."""
+def recorded(transcriber: Transcriber, most: int | None = None) -> list[tuple[bytes, Any]]:
+    """The recordings of the stream beside, `most` samples of each, and what must come of them."""
     found = []
     for path in RECORDINGS[:2]:
         scaled = np.clip(np.round(read_audio(path, 16000) * 2**15), -(2**15), 2**15 - 1)
-        samples = scaled.astype("<i2")
+        samples = scaled.astype("<i2")[:most]
         segments = transcriber.transcribe(samples, 16000).segments
         finals = [{"type": "final", **segment.as_dict()} for segment in segments]
         found.append((samples.tobytes(), json.loads(json.dumps(finals))))

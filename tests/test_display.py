@@ -185,6 +185,7 @@ def test_months_that_are_none(said: str, wanted: str) -> None:
 
 def test_another_language_is_left_alone() -> None:
     assert display("  twenty  three ", "de") == "  twenty  three "
+    assert display("cnn的人 i") == "cnn的人 i"
 
 
 @given(st.text())

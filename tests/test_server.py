@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from conftest import RECORDINGS
 from contract_inputs import RATE, Samples, in_form, recorded
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
@@ -214,6 +215,18 @@ def test_a_dispatcher_that_failed(transcriber: Transcriber) -> None:
         with Client(server) as client:
             client.say(**START)
             assert refused(client, 4500) == "the server failed"
+
+
+def test_a_fault_of_the_server_s_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is answered, counted and as safe as everything else."""
+    monkeypatch.setattr(server.service.dispatcher, "stream", None)
+    before = server.service.answers["/v1/transcribe", 500]
+    answer = httpx.post(
+        f"{server.url}/v1/transcribe", content=RECORDINGS[0].read_bytes(), trust_env=False
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert server.service.answers["/v1/transcribe", 500] == before + 1
 
 
 def test_the_schema(server: Server) -> None:

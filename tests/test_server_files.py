@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from served import PATIENCE, is_cut_off, narrow_socket, others_go_on, raw_socket
 
 from ds2edge import Final, StreamOptions, Transcriber
 from ds2edge.serving.dispatcher import Dispatcher
+from ds2edge.serving.files import Upload
+from ds2edge.serving.protocol import RefusalError
 from ds2edge.serving.server import Server
 from ds2edge.subtitles import to_srt, to_vtt
 
@@ -333,6 +336,26 @@ def test_who_hangs_up_is_not_transcribed_for(
         wait_until(lambda: not server.service.files)
         go.set()
         assert post(server, OWN, **form()).status_code == 200
+
+
+def test_nobody_is_left_to_hear_what_is_wrong(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[Upload] = []
+
+    def find_out_late(upload: Upload, *_: object) -> Any:
+        began.append(upload)
+        assert upload._end.wait(PATIENCE)
+        raise RefusalError("bad_audio", "noise")
+
+    monkeypatch.setattr(Upload, "_transcript", find_out_late)
+    with served(dispatcher) as server:
+        with raw_socket(server) as gone:
+            gone.sendall(HEAD.replace(b"1000000", b"5") + b"noise")
+            wait_until(lambda: bool(began))
+        wait_until(lambda: not server.service.files)
+    began.clear()
+    gc.collect()  # and nothing is logged
 
 
 def test_no_turn_within_the_time(dispatcher: Dispatcher) -> None:

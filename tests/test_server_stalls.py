@@ -27,7 +27,8 @@ from served import (
 )
 from websockets.frames import Frame, Opcode
 
-from ds2edge import Final, Transcriber
+from ds2edge import Final, StreamOptions, Transcriber
+from ds2edge.decoder import Decoder
 from ds2edge.serving import connections
 from ds2edge.serving.connections import WebSocketSocket
 from ds2edge.serving.dispatcher import Dispatcher
@@ -51,6 +52,21 @@ def test_silence_before_and_after_the_start(
             assert "nothing came for 0.4 s" in refused(client, 4408)
             finals = transcriber.transcribe(recorded(0)[:RATE], RATE).segments
             assert client.of_type("final") == told(finals)  # what was said is not lost
+
+
+def test_who_waits_for_the_server_is_not_silent(
+    dispatcher: Dispatcher, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To make a decoder of many phrases takes its time."""
+    decoder = transcriber.decoder
+
+    def slow(options: StreamOptions) -> Decoder:
+        time.sleep(3 * SOON)
+        return decoder(options)
+
+    monkeypatch.setattr(transcriber, "decoder", slow)
+    with served(dispatcher, start_seconds=SOON) as server, Client(server) as client:
+        assert client.start()["type"] == "ready"
 
 
 def drip(open_socket: socket.socket, data: bytes) -> None:
@@ -106,7 +122,10 @@ def test_half_closed_sockets(server: Server, alone: Segments) -> None:
         wait_for_streams(server, 1)
 
 
-def test_who_does_not_read_is_dropped(dispatcher: Dispatcher, alone: Segments) -> None:
+def test_who_does_not_read_is_dropped(
+    dispatcher: Dispatcher, alone: Segments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SLOWEST", 10**6)  # who does not read needs no time to read
     with (
         served(dispatcher, reader_seconds=SOON) as server,
         others_go_on(server, alone),

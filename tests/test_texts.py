@@ -41,6 +41,14 @@ from ds2edge.training.texts.traditional import load_opencc, traditional_characte
         ("第3名", "第三名"),
         ("2个人", "两个人"),
         ("第2个", "第二个"),
+        ("2小时2公里", "两小时两公里"),
+        ("2万人", "两万人"),
+        ("12万人", "十二万人"),
+        ("2年级", "二年级"),
+        ("2元", "两元"),
+        ("¥2", "两元"),
+        ("90后", "九零后"),
+        ("8:00-9:30", "八点到九点三十分"),
         ("今天-5°C", "今天负五摄氏度"),
         ("2km", "两公里"),
         ("20,000人", "两万人"),
@@ -154,13 +162,19 @@ def test_some_traditional_characters_are_no_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "guessed"),
-    [("gb18030", "gb18030"), ("utf-16", "utf-16"), ("big5", "gb18030|big5")],
+    ("encoding", "text"),
+    [
+        ("gb18030", "我们都在那里等你"),
+        ("utf-16", "我们都在那里等你"),
+        ("big5", "我們的學校在這裡"),
+        ("shift_jis", "これは私の本です"),
+        ("euc_kr", "나는 학교에 가는 사람이다"),
+    ],
 )
-def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, guessed: str) -> None:
+def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, text: str) -> None:
     path = tmp_path / "text.txt"
-    path.write_bytes("我们都在这里等你\n".replace("这", "那").encode(encoding, "ignore"))
-    with pytest.raises(DataError, match=rf"text.txt as utf-8: .*reads as ({guessed}): ds2edge "):
+    path.write_bytes(f"{text}\n".encode(encoding))
+    with pytest.raises(DataError, match=rf"text.txt as utf-8: .*reads as {encoding}: ds2edge "):
         list(read_sentences([path], mandarin_characters()))
 
 
@@ -184,7 +198,24 @@ def test_text_command_converts_encodings(tmp_path: Path) -> None:
     assert not out.exists()
     assert cli(["data", "text", str(path), "-o", str(out), "--encoding", "gb18030"]) == 0
     assert out.read_text() == "你好\n"
-    assert cli(["data", "text", str(path), "-o", str(out), "--encoding", "klingon"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("klingon", "no encoding 'klingon'"),
+        ("base64", "no encoding 'base64'"),  # a codec, but of no text
+        ("utf-16", "as utf-16: UTF-16 stream does not start with BOM"),
+    ],
+)
+def test_encodings_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str, said: str
+) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes("你好\n".encode("gb18030"))
+    command = ["data", "text", str(path), "-o", str(tmp_path / "zh.txt"), "--encoding", encoding]
+    assert cli(command) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_tokens_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

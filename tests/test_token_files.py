@@ -68,7 +68,9 @@ def test_a_file_may_be_given_instead(tmp_path: Path) -> None:
     path = configuration(tmp_path, "english_bigrams")
     assert token_set(load_config(path, str(tmp_path / "zh.tokens")).model) == SMALL
     assert len(token_set(load_config(path, "english_characters").model)) == 29
-    with pytest.raises(ConfigError, match=r"model.tokens needs .* or a file, got 'klingon'"):
+    bundle = Path(__file__).parent / "data" / "bundles" / "format-3.ds2"
+    assert token_set(load_config(path, str(bundle)).model) == find_tokens(str(bundle))
+    with pytest.raises(TextError, match=r"no token set 'klingon': needed .* or a bundle"):
         load_config(path, "klingon")
 
 

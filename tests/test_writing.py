@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds2edge.errors import MissingExtraError
-from ds2edge.results import Final, Transcript, Word, join_letters, join_words
+from ds2edge.results import Alternative, Final, Transcript, Word, join_letters, join_words
 from ds2edge.segmentation import Cut, load_jieba, segmented, to_words
 from ds2edge.subtitles import cues
 from ds2edge.training.evaluation.metrics import (
@@ -77,6 +77,7 @@ def test_english_word_errors_are_as_they_were() -> None:
 
 def test_columns() -> None:
     assert [cells(text) for text in ("abc", "今天", "e\u0301", "", "一a")] == [3, 4, 1, 0, 3]
+    assert cells("\u0e17\u0e35\u0e48") == 1  # Thai: a vowel and a tone above a consonant
 
 
 def test_letters_become_words() -> None:
@@ -111,6 +112,13 @@ def test_characters_become_words() -> None:
     assert texts(made.words) == ["今天", "天气"]
     assert made.words[1] == Word("天气", 0.5, 1.0, pytest.approx(0.25))
     assert made.text == "今天天气"
+
+
+def test_other_readings_are_of_words_too() -> None:
+    other = Alternative(spoken("今天田七").words, -1.0)
+    heard = replace(spoken("今天天气"), alternatives=(other,))
+    (segment,) = segmented(Transcript((heard,), 1.0), by_two).segments
+    assert [texts(one.words) for one in segment.alternatives] == [["今天", "田七"]]
 
 
 def test_no_word_goes_over_a_pause_or_into_another_script() -> None:

@@ -16,7 +16,7 @@ from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.plain_values import from_dict
 from ds2edge.text import TOKEN_SETS
-from ds2edge.token_files import read_tokens
+from ds2edge.token_files import find_tokens, read_tokens
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -292,12 +292,13 @@ def load_config(path: str | Path, tokens: str = "") -> TrainConfig:
     """Read a configuration: a file, or one of those that come with ds2edge, by its name.
 
     Args:
-        tokens: in the place of `model.tokens`; a path relative to this folder, which in the
-            configuration is relative to its own.
+        tokens: in the place of `model.tokens`, or a bundle that has them; a path relative to this
+            folder, which in the configuration is relative to its own.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key, or a value of a wrong type.
         TextError: the file of tokens cannot be used.
+        BundleError: nor can the bundle.
     """
     path = _shipped(path) or path
     try:
@@ -321,19 +322,18 @@ def load_config(path: str | Path, tokens: str = "") -> TrainConfig:
 
 
 def _with_tokens(values: dict[str, Any], folder: Path, given: str) -> dict[str, Any]:
-    """With the tokens of the file that is given, or that the configuration names."""
+    """With the tokens that are given, or of the file that the configuration names."""
     model = values.get("model", {})
     if not isinstance(model, dict):
         return values
-    named = given or model.get("tokens")
-    path = Path(given) if given else folder / str(named)
-    if isinstance(named, str) and named not in TOKEN_SETS and path.is_file():
-        found = {"tokens": path.name, "token_list": read_tokens(path).tokens}
-    elif given:
-        found = {"tokens": given}
+    name = given or model.get("tokens")
+    if given:
+        listed = () if given in TOKEN_SETS else find_tokens(given).tokens
+    elif isinstance(name, str) and name not in TOKEN_SETS and (folder / name).is_file():
+        listed = read_tokens(folder / name).tokens
     else:
         return values
-    return {**values, "model": {**model, **found}}
+    return {**values, "model": {**model, "tokens": Path(name).name, "token_list": listed}}
 
 
 def _line(text: str, message: str) -> str:

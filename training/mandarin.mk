@@ -25,7 +25,7 @@ VOICES ?= 'espeak-ng-cmn-Latn-pinyin*'
 SYNTH ?= --hours 8
 SYNTH_HELD ?= --limit 600
 JOBS ?= 2
-CONVERT ?= --beam 200
+CONVERT ?= --beam 200 --language zh
 
 DATA := $(WORK)/speech
 NAMED := $(shell grep -oh 'folder = "[^"]*"' $(CONFIG) | cut -d'"' -f2 | sort -u)
@@ -74,12 +74,13 @@ $(DATA)/.linked: $(GIVEN:%=$(SPEECH)/%/manifest.tsv)
 $(IMPORTED_THERE): $(DATA)/%/manifest.tsv: $(DOWNLOADS)/%
 	$(DS2EDGE) data import $* $< -o $(@D) --jobs $(JOBS)
 
-# In an order of its own, always the same; one sentence in fifty is for dev and test alone.
+# Each sentence once, in an order of their own, always the same; one in fifty is for dev and test
+# alone.
 $(WORK)/text/all.txt: $(wildcard $(TEXT)/zh-*)
 	mkdir -p $(@D)
 	$(DS2EDGE) data text $^ -o $@.sorted $(PREPARE)
-	awk 'BEGIN { srand(1) } { printf "%.9f\t%s\n", rand(), $$0 }' $@.sorted | LC_ALL=C sort \
-	  | cut -f 2- > $@
+	awk 'BEGIN { srand(1) } !said[$$0]++ { printf "%.9f\t%s\n", rand(), $$0 }' $@.sorted \
+	  | LC_ALL=C sort | cut -f 2- > $@
 	rm $@.sorted
 
 $(WORK)/text/zh.txt: $(WORK)/text/all.txt

@@ -152,7 +152,10 @@ def add_config_arguments(parser: CommandParser) -> None:
     parser.add_argument("config", help="TOML file, or the name of one in training/configs")
     parser.add_argument("--data", type=Path, help="folder that holds the corpora [this one]")
     parser.add_argument(
-        "--tokens", metavar="FILE", default="", help="of the outputs [what the configuration says]"
+        "--tokens",
+        metavar="FILE",
+        default="",
+        help="or a bundle: of the outputs [what the configuration says]",
     )
     parser.add_argument(
         "--start", type=Path, help="checkpoint whose weights to begin with [random]"

@@ -70,7 +70,7 @@ class Application:
         allowed = Middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
         )
-        return Starlette(
+        inside = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/metrics", self._metrics),
@@ -81,16 +81,14 @@ class Application:
                 Route("/", self._page),
                 Route("/page/{name}", self._page),
             ],
-            middleware=[
-                Middleware(_Outside, answers=self.service.answers),
-                *([allowed] if origins else []),
-            ],
+            middleware=[allowed] if origins else [],
             exception_handlers={
                 RefusalError: _refused,
                 HTTPException: _no_answer,
                 Exception: _failed,
             },
         )
+        return _Outside(inside, self.service.answers)
 
     def close(self) -> None:
         """Let no thread be left."""

@@ -76,7 +76,7 @@ class Board:
             self._has_due.notify()
 
     def take_due(self, most: int) -> list[Lane]:
-        """Wait until lanes are due; up to `most` of them, the first first. None: it is over."""
+        """Wait until lanes are due; up to `most` of them, the first first. Empty: it is over."""
         with self.lock:
             self._has_due.wait_for(lambda: self._due or self._stopped)
             if self._stopped:
@@ -90,7 +90,7 @@ class Board:
             self._has_stepped.notify()
 
     def take_stepped(self) -> list[Stepped]:
-        """Wait until something was passed on; all of it. None: it is over."""
+        """Wait until something was passed on; all of it. Empty: it is over."""
         with self.lock:
             self._has_stepped.wait_for(lambda: self._stepped or self._stopped)
             if self._stopped:

@@ -161,21 +161,24 @@ class Dispatcher:
     def _hear(self) -> None:
         """Features and acoustic model: of whatever is due, as soon as the last batch is done."""
         while lanes := self._board.take_due(self._max_batch):
-            batch = [(lane, step) for lane in lanes if (step := lane.next_step())]
-            if not batch:
-                continue
-            began = time.perf_counter()
-            try:
-                blocks = self._pipeline.hear([step for _, step in batch])
-            except Exception as error:
-                for lane, _ in batch:
-                    lane.fail(error)
-                continue
-            done = time.perf_counter()
-            self._note_batch([lane for lane, _ in batch], began, done)
-            self._board.pass_on(
-                [Stepped(*one, block) for one, block in zip(batch, blocks, strict=True)]
-            )
+            self._hear_together(lanes)
+
+    def _hear_together(self, lanes: Sequence[Lane]) -> None:
+        batch = [(lane, step) for lane in lanes if (step := lane.next_step())]
+        if not batch:
+            return
+        began = time.perf_counter()
+        try:
+            blocks = self._pipeline.hear([step for _, step in batch])
+        except Exception as error:
+            for lane, _ in batch:
+                lane.fail(error)
+            return
+        done = time.perf_counter()
+        self._note_batch([lane for lane, _ in batch], began, done)
+        self._board.pass_on(
+            [Stepped(*one, block) for one, block in zip(batch, blocks, strict=True)]
+        )
 
     def _search(self) -> None:
         """The search, and what follows from it: of all that was heard meanwhile."""
@@ -185,6 +188,7 @@ class Dispatcher:
             self.metrics.search.observe(time.perf_counter() - began)
             going = [one.lane for one in stepped if one.lane.resume(one.log_probs)]
             self._board.schedule_again(going)
+            del stepped  # and what it holds of streams, which may end while this waits
 
     def _advance(self, stepped: Sequence[Stepped]) -> None:
         steps, blocks = [one.step for one in stepped], [one.log_probs for one in stepped]

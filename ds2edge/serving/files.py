@@ -108,6 +108,7 @@ class Upload:
             return use(self._transcript(file, options))
 
         working = loop.run_in_executor(self._pool, work)
+        working.add_done_callback(lambda done: done.exception())  # though all may have gone
         leaving = asyncio.create_task(self._gone())
         try:
             both: set[asyncio.Future[Any]] = {working, leaving}

@@ -114,23 +114,22 @@ class Lane:
             self._tasks.clear()
             self._waiting = self._others = 0
             self.changed.notify_all()
-            if not self.busy:
-                self._let_go()
+        if not self.busy:
+            self._let_go()
 
     # ---- for the dispatcher's threads
 
     def next_step(self) -> Step | None:
         """What the model is to do next; None where there is nothing, and the lane is at rest."""
-        return self.resume() if self._step is None or self.ended else self._step
+        step, self._step = self._step, None
+        return self._go_on() if step is None or self.ended else step
 
-    def resume(self, log_probs: LogProbs | None = None) -> Step | None:
-        """Go on, with the log-probabilities of the step; returns as `next_step`."""
-        self.goes_on = True
-        try:
-            self._step = self._resume(log_probs)
-        except Exception as error:  # whatever it is, the other streams go on
-            self.fail(error)
-        return self._step
+    def resume(self, log_probs: LogProbs) -> bool:
+        """Go on, with the log-probabilities of the step; returns whether there is another one."""
+        step = self._go_on(log_probs)
+        if step:  # else the lane is at rest, where another thread may have taken it already
+            self._step = step
+        return step is not None
 
     def fail(self, error: Exception) -> None:
         """End by an error."""
@@ -149,6 +148,14 @@ class Lane:
             self._listener = None
             with self._lock:
                 self._end_by(error)
+
+    def _go_on(self, log_probs: LogProbs | None = None) -> Step | None:
+        self.goes_on = True
+        try:
+            return self._resume(log_probs)
+        except Exception as error:  # whatever it is, the other streams go on
+            self.fail(error)
+            return None
 
     def _end_by(self, error: Exception) -> None:
         self._metrics.failed += not self.ended
@@ -244,19 +251,20 @@ class Lane:
 
     def _note_text(self) -> None:
         if self._unsaid:
-            self._metrics.text.observe(time.perf_counter() - self._unsaid)
+            with self._lock:  # both threads of the dispatcher observe such times
+                self._metrics.text.observe(time.perf_counter() - self._unsaid)
             self._unsaid = None
 
     def _rest(self) -> bool:
-        """Unless something has come meanwhile."""
+        """Unless something has come meanwhile; then another thread may have the lane at once."""
         with self._lock:
             is_done = self._is_done and not self.ended
             if is_done:
                 self._metrics.finished += 1
                 self.busy = False
                 self.end()
-            self.busy = self.is_due
+            self.busy = is_due = self.is_due
         if is_done:
             self._note_text()
             self.tell()
-        return not self.busy
+        return not is_due

@@ -117,10 +117,9 @@ class Session:
         self._service.check_origin(headers)
         is_known = self._service.check_header(headers) or self._has_token(subprotocols)
         self._service.admit("streams")
-        start = await self._receive_start(is_known)
+        self._start = start = await self._receive_start(is_known)
         with self._service.place(self, "streams"):
             async with await self._open(start) as stream:
-                self._start = start
                 await self._converse(start, stream)
 
     async def _receive_start(self, is_known: bool) -> Start:

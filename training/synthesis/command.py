@@ -23,7 +23,7 @@ examples:
   ds2edge data synth books.txt.xz -o speech/synthetic --hours 10 --jobs 8
   ds2edge data synth commands.txt -o speech/commands --voices 'flite-*' 'espeak-ng-en-US*'
   ds2edge data synth --list-voices
-  ds2edge data synth novels.txt -o speech/mandarin --language cmn --tokens mandarin_characters
+  ds2edge data synth zh.txt -o speech/zh --language cmn --voices '*-pinyin*' --tokens zh.tokens
 
 engines, and their packages: flite (flite), espeak-ng (espeak-ng), festival (festival
 festvox-kallpc16k). FOLDER gets audio/*.flac, 16 kHz, mono, and manifest.tsv: the sentences as the

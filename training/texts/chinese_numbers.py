@@ -27,8 +27,8 @@ _UNITS = {
     "ml": "毫升",
     "m": "米",
 }
-# What two of is 两, not 二.
-_MEASURES = "个位只条张本次名件块辆岁种年天周分秒瓶杯座家届场步斤口句层倍点"
+# What two of is 两, not 二; but 二年级, 二分之一, 二次方.
+_MEASURES = "个位只条张本次名件块辆岁种年天周分秒瓶杯座家届场步斤口句层倍点小米公元毛千万亿"
 
 Rule: TypeAlias = tuple[str, Callable[[re.Match[str]], str]]
 
@@ -116,11 +116,16 @@ def _percents(found: re.Match[str]) -> str:
 
 
 def _money(found: re.Match[str]) -> str:
-    return decimal(found[2]) + (found[3] or "") + _MONEY[found[1]]
+    return _amount(found[2]) + found[3] + _MONEY[found[1]]
 
 
 def _measured(found: re.Match[str]) -> str:
-    return ("两" if found[1] == "2" else decimal(found[1])) + _UNITS[found[2].lower()]
+    return _amount(found[1]) + _UNITS[found[2].lower()]
+
+
+def _amount(number: str) -> str:
+    """Of something: two is 两."""
+    return "两" if number == "2" else decimal(number)
 
 
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
@@ -131,6 +136,7 @@ _RULES: tuple[Rule, ...] = (
     (r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?![\d-])日?", _date),
     (r"(?<!\d)(\d{4})\s*[-~到至]\s*(?=\d{4}年)", lambda m: f"{one_by_one(m[1])}到"),
     (r"(?<!\d)(\d{4})(?=年)", lambda m: one_by_one(m[1])),
+    (r"(?<=:\d\d)\s*[-~]\s*(?=\d{1,2}:\d\d)", lambda _: "到"),
     (r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])", _time),
     (r"(?<![\d:])(\d+):(\d+)(?![\d:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
     (r"(?<!\d)1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)", _phone),
@@ -144,7 +150,8 @@ _RULES: tuple[Rule, ...] = (
     (r"\d+(?:\.\d+){2,}", lambda m: "点".join(map(cardinal, m[0].split(".")))),
     (rf"({_NUMBER})\s*[-~]\s*(?=\d)", lambda m: f"{decimal(m[1])}到"),
     (r"第(\d+)", lambda m: f"第{cardinal(m[1])}"),
-    (rf"(?<![\d.])2(?=[{_MEASURES}])", lambda _: "两"),
+    (rf"(?<![\d.])2(?=[{_MEASURES}])(?!年级|分之|次方)", lambda _: "两"),
+    (r"(?<!\d)[05-9]0(?=后)", lambda m: one_by_one(m[0])),  # who was born in those years
     (r"(?<=[A-Za-z])\d+|(?<![\d,.])0\d+(?!\.)|\d{9,}", lambda m: one_by_one(m[0])),
     (_SIGNED, lambda m: decimal(m[0])),
 )

@@ -13,12 +13,9 @@ from typing import IO
 from ds2edge.errors import ConfigError, DataError
 
 UTF_8 = "utf-8"
-GUESSED = (
-    "gb18030",
-    "big5",
-    "shift_jis",
-    "euc_kr",
-)  # of text that is not UTF-8, the first that fits
+GUESSED = ("gb18030", "big5", "shift_jis", "euc_kr")  # of text that is not UTF-8
+# Of what texts in these have most: each reads as rare characters in the others' encodings.
+FREQUENT = frozenset("的一是不了在有我他这個們說のはをにたが이는을다에")
 MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SAMPLE = 1_000_000  # bytes that the guess is made of
 
@@ -31,17 +28,18 @@ def read_lines(path: Path, encoding: str = UTF_8) -> Iterator[str]:
         DataError: it cannot be read, or is in another encoding.
     """
     try:
-        codecs.lookup(encoding)
-    except LookupError:
+        "".encode(encoding)
+    except LookupError:  # of codecs that are of no text, too
         raise ConfigError(f"there is no encoding {encoding!r}; such are utf-8, gb18030") from None
     try:
         # A mark at the beginning, as some editors write it, is no part of the text.
         known = "utf-8-sig" if encoding == UTF_8 else encoding
         with _open(path) as file, io.TextIOWrapper(file, known) as lines:
             yield from lines
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        reason = getattr(error, "reason", error)  # of UTF-16 without its mark there is none
         raise DataError(
-            f"cannot read text {path} as {encoding}: {error.reason}{_hint(path, encoding)}"
+            f"cannot read text {path} as {encoding}: {reason}{_hint(path, encoding)}"
         ) from None
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise DataError(f"cannot read text {path}: {error}") from None
@@ -59,17 +57,22 @@ def _hint(path: Path, tried: str) -> str:
     with _open(path) as file:
         sample = file.read(SAMPLE)
     marked = next((name for mark, name in MARKS.items() if sample.startswith(mark)), None)
-    guessed = marked or next(
-        (name for name in GUESSED if name != tried and _fits(sample, name)), None
-    )
+    fitting = [name for name in GUESSED if name != tried and _decoded(sample, name)]
+    guessed = marked or max(fitting, key=lambda name: _sense(sample, name), default=None)
     if not guessed:
         return ""
-    return f"; it reads as {guessed}: ds2edge data text {path.name} --encoding {guessed} -o FILE"
+    return f"; it reads as {guessed}: ds2edge data text {path} --encoding {guessed} -o FILE"
 
 
-def _fits(sample: bytes, encoding: str) -> bool:
+def _sense(sample: bytes, encoding: str) -> float:
+    """The share of frequent characters in what bytes stand for in an encoding."""
+    text = _decoded(sample, encoding)
+    return sum(map(FREQUENT.__contains__, text)) / max(1, len(text))
+
+
+def _decoded(sample: bytes, encoding: str) -> str:
+    """The text of bytes, whose last character may be cut; empty if they are none."""
     try:
-        codecs.getincrementaldecoder(encoding)().decode(sample)
+        return codecs.getincrementaldecoder(encoding)().decode(sample)
     except UnicodeDecodeError:
-        return False
-    return True
+        return ""

@@ -69,7 +69,9 @@ def add_parser(commands: Any) -> None:
         metavar="SHARE",
         help="of the text's characters that are to be spelled, 0 to 1 [%(default)g]",
     )
-    parser.add_argument("--most", type=int, default=7000, metavar="N", help="[%(default)s]")
+    parser.add_argument(
+        "--most", type=int, default=7000, metavar="N", help="at most so many [%(default)s]"
+    )
     parser.add_argument(
         "--letters",
         default=string.ascii_lowercase,
