@@ -22,7 +22,7 @@ TOKENS ?= --coverage 0.9995
 LM ?= --order 5 --prune 0 0 1 1 2
 # espeak-ng 1.51 reads what is meant for its voice cmn as if it were English; this one is right.
 VOICES ?= 'espeak-ng-cmn-Latn-pinyin*'
-SYNTH ?= --hours 8
+SYNTH ?= --hours 6
 SYNTH_HELD ?= --limit 600
 JOBS ?= 2
 CONVERT ?= --beam 200 --language zh
