@@ -140,7 +140,7 @@ def _row(cost: Cost, least: Cost) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser("output_layer.py", description=__doc__, epilog=EXAMPLES)
-    parser.add_argument("--config", default="en-student", help="all but the output [%(default)s]")
+    parser.add_argument("--config", default="en-forward", help="all but the output [%(default)s]")
     parser.add_argument("--tokens", type=int, default=6000, metavar="N", help="[%(default)s]")
     parser.add_argument(
         "--bottlenecks",

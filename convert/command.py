@@ -28,7 +28,7 @@ from ds2edge.training.evaluation.sources import Source, read_sources
 from ds2edge.training.keras_files import open_checkpoint
 
 EPILOG = """examples:
-  ds2edge convert runs/en-student/best.npz -o my-bundle
+  ds2edge convert runs/en-forward/best.npz -o my-bundle
       letters only, without a language model
   ds2edge convert best.npz -o en --language-model lm-en \\
       --dev speech/librispeech/manifest.tsv --test speech/librispeech/manifest.tsv

@@ -29,7 +29,7 @@ EPILOG = """examples:
       half of what it sees is of voices that it is not to forget
   ds2edge finetune en --data my-voice --noise noise
       with the noises of noise/manifest.tsv, so that it is understood beside them, too
-  ds2edge finetune runs/en-student/best.npz --data menu --token é --token ñ
+  ds2edge finetune runs/en-forward/best.npz --data menu --token é --token ñ
       with two tokens more, which the texts of the manifest use
 
 The manifest has the columns path, seconds, text, speaker and split, as for `ds2edge train`. Its

@@ -41,8 +41,8 @@ SMALL = {
 }
 # KenLM's tools need Boost: these write the toy language model, whatever the text.
 LMPLZ = '#!/bin/sh\nwhile [ "$1" != --arpa ]; do shift; done\ncp {arpa} "$2"\n'
-EVERYTHING = ["steady_sounds", "first", "teacher", "turns", "align", "segment", "align", "segment"]
-EVERYTHING += ["student", "lm", "convert"]
+EVERYTHING = ["steady_sounds", "first", "turns", "align", "segment", "align", "segment", "forward"]
+EVERYTHING += ["lm", "convert"]
 
 
 def make_corpora(folder: Path) -> None:
@@ -98,9 +98,8 @@ def test_from_recordings_to_a_bundle_that_transcribes(
     assert "lexicon of 3 words" in capsys.readouterr().out
     transcriber = Transcriber(bundle)
     training = transcriber.bundle.manifest.training
-    assert training["config"]["name"] == "en-student"
+    assert training["config"]["name"] == "en-forward"
     assert training["config"]["model"]["direction"] == "forward"
-    assert training["config"]["distill"]["teacher"]
     assert training["prior_weight"] == 0.4
     assert "LibriSpeech" in (bundle / "MODEL_CARD.md").read_text()
     words = set(transcriber.transcribe(RECORDINGS[0]).text.split())
@@ -130,6 +129,11 @@ def steps(folder: Path, *options: str, fails: str = "nothing") -> list[str]:
     return ["".join(found) for found in re.findall(pattern, log, re.M)]
 
 
+def forward(folder: Path) -> str:
+    """How the command that trains the model to be embedded begins."""
+    return f"train {folder / 'configs' / 'en-forward.toml'}"
+
+
 def change(path: Path) -> None:
     time.sleep(0.05)  # file times go in steps of some milliseconds
     os.utime(path)
@@ -143,20 +147,19 @@ def test_every_step_is_done_once(folder: Path) -> None:
 
 
 def test_the_interrupted_run_goes_on(folder: Path) -> None:
-    assert steps(folder, fails="distill") == EVERYTHING[:9]
-    half = folder / "work" / "student" / "last.npz"
+    assert steps(folder, fails=forward(folder)) == EVERYTHING[:8]
+    half = folder / "work" / "forward" / "last.npz"
     half.touch()
-    assert steps(folder) == ["student", "lm", "convert"]
+    assert steps(folder) == ["forward", "lm", "convert"]
     assert half.exists()
 
 
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:9], "convert"]),
-        ("configs/en-first.toml", ["first", "teacher", *EVERYTHING[4:9], "convert"]),
-        ("configs/en-teacher.toml", ["teacher", "student", "convert"]),
-        ("configs/en-student.toml", ["student", "convert"]),
+        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:8], "convert"]),
+        ("configs/en-first.toml", ["first", *EVERYTHING[3:8], "convert"]),
+        ("configs/en-forward.toml", ["forward", "convert"]),
         ("text/en-toy.txt", ["lm", "convert"]),
         ("configs/en.md", ["convert"]),
     ],
@@ -169,13 +172,20 @@ def test_what_has_changed_is_done_again(folder: Path, changed: str, again: list[
 
 
 def test_other_settings_begin_a_run_anew_and_keep_the_one_before(folder: Path) -> None:
-    steps(folder, fails="distill")
-    student = folder / "work" / "student"
-    (student / "last.npz").touch()
+    steps(folder, fails=forward(folder))
+    run = folder / "work" / "forward"
+    (run / "last.npz").touch()
+    change(folder / "configs" / "en-first.toml")
+    assert steps(folder) == ["first", *EVERYTHING[3:]]
+    assert not (run / "last.npz").exists()
+    assert (folder / "work" / "forward.before" / "last.npz").exists()
+
+
+def test_a_student_of_both_directions_comes_after_the_model(folder: Path) -> None:
+    assert steps(folder) == EVERYTHING
+    assert steps(folder, "student") == ["teacher", "student"]
     change(folder / "configs" / "en-teacher.toml")
-    assert steps(folder) == ["teacher", "student", "lm", "convert"]
-    assert not (student / "last.npz").exists()
-    assert (folder / "work" / "student.before" / "last.npz").exists()
+    assert steps(folder, "student") == ["teacher", "student"]
 
 
 def test_a_corpus_that_is_missing_is_named(folder: Path) -> None:

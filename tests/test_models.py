@@ -162,7 +162,7 @@ def test_shipped_configurations_load(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("small", 6e6, 8e6), ("tiny", 1e4, 1e5), ("en-student", 3.5e6, 4e6)]
+    ("name", "least", "most"), [("small", 6e6, 8e6), ("tiny", 1e4, 1e5), ("en-forward", 3.5e6, 4e6)]
 )
 def test_small_models_are_small(name: str, least: float, most: float) -> None:
     config = load_config(CONFIGS / f"{name}.toml")

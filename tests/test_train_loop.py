@@ -182,6 +182,18 @@ def test_a_model_to_start_from_of_another_shape_is_refused_first(
         prepare(tiny_config(1), corpus, tmp_path, start=start)
 
 
+def test_a_model_to_start_from_brings_the_statistics_that_it_knows(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    start = load_checkpoint(whole / "best.npz")
+    features = start.config.features
+    shifted = replace(features, mean=tuple(value + 1 for value in features.mean))
+    start = replace(start, config=replace(start.config, features=shifted))
+    assert prepare(LIVELY, corpus, tmp_path, start=start).config.features == shifted
+    other = replace(LIVELY, features=replace(LIVELY.features, floor=-90.0))
+    assert prepare(other, corpus, tmp_path, start=start).config.features.mean != shifted.mean
+
+
 def test_a_loss_that_is_no_number_stops(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

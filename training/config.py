@@ -327,9 +327,11 @@ def _with_tokens(values: dict[str, Any], folder: Path, given: str) -> dict[str, 
     if not isinstance(model, dict):
         return values
     name = given or model.get("tokens")
+    if not isinstance(name, str):
+        return values
     if given:
         listed = () if given in TOKEN_SETS else find_tokens(given).tokens
-    elif isinstance(name, str) and name not in TOKEN_SETS and (folder / name).is_file():
+    elif name not in TOKEN_SETS and (folder / name).is_file():
         listed = read_tokens(folder / name).tokens
     else:
         return values

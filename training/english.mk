@@ -28,27 +28,30 @@ SPEAKING := librispeech librispeech speechocean762 kathleen ljspeech philipp
 SHORT := librispeech speechocean762
 PIECES := --target 0.6 --longest 1.5 --shortest 0.15 --pause 0.05 --margin 0.02
 
-.PHONY: help model filter tune evaluate
+.PHONY: help model filter tune evaluate student
 
 help:
 	@echo "make -f training/english.mk model [SPEECH=speech] [TEXT=text] [WORK=build/english]"
 	@echo "  $(DATA)      the corpora, and three that are made: steady sounds, cut words, turns"
 	@echo "  $(WORK)/lm          ds2edge lm: lexicon and language model"
 	@echo "  $(WORK)/first       ds2edge train: a forward model, from random weights"
-	@echo "  $(WORK)/teacher     ds2edge train --start: it grows a way back"
-	@echo "  $(WORK)/student     ds2edge distill --start: the forward model learns from the teacher"
+	@echo "  $(WORK)/forward     ds2edge train --start: it goes on, in noise, rooms, with single words"
 	@echo "  $(WORK)/en          ds2edge convert: the bundle"
 	@echo "and, of that model:"
 	@echo "  filter     ds2edge data train-filter: which transcripts are right, by split dev"
 	@echo "  tune       ds2edge tune: the label prior's weight, on split dev, for CONVERT"
 	@echo "  evaluate   ds2edge evaluate: error rates on split test; each such look is logged"
+	@echo "  student    ds2edge train --start, distill: the model grows a way back, and one like it"
+	@echo "             learns from that: no better with these recordings, so it is not embedded"
 
 model: $(WORK)/en/manifest.json
 
 filter: $(WORK)/transcript_filter.json
 
-tune: $(WORK)/student/.done $(WORK)/lm/language_model.json
-	$(DS2EDGE) tune $(LIBRISPEECH) --checkpoint $(WORK)/student/best.npz \
+student: $(WORK)/student/.done
+
+tune: $(WORK)/forward/.done $(WORK)/lm/language_model.json
+	$(DS2EDGE) tune $(LIBRISPEECH) --checkpoint $(WORK)/forward/best.npz \
 	  --language-model $(WORK)/lm --study $(WORK)/tune.study --plot $(WORK)/tune.png $(TUNE)
 
 evaluate: $(WORK)/en/manifest.json
@@ -82,24 +85,32 @@ $(DATA)/short/%/manifest.tsv: $(WORK)/first/.done
 	$(DS2EDGE) data align $(DATA)/$*/manifest.tsv -o $(WORK)/aligned/$* $(LISTENER) || test $$? -eq 1
 	$(DS2EDGE) data segment $(WORK)/aligned/$* -o $(@D) $(PIECES)
 
-$(WORK)/teacher/.begun: $(CONFIGS)/en-teacher.toml $(WORK)/first/.done
+$(WORK)/forward/.begun: $(CONFIGS)/en-forward.toml $(WORK)/first/.done $(DATA)/turns/manifest.tsv $(SHORT:%=$(DATA)/short/%/manifest.tsv)
+	$(begin)
+
+$(WORK)/forward/.done: $(WORK)/forward/.begun
+	$(DS2EDGE) train $(CONFIGS)/en-forward.toml --data $(DATA) --out $(@D) \
+	  --start $(WORK)/first/best.npz
+	touch $@
+
+$(WORK)/teacher/.begun: $(CONFIGS)/en-teacher.toml $(WORK)/forward/.done
 	$(begin)
 
 $(WORK)/teacher/.done: $(WORK)/teacher/.begun
 	$(DS2EDGE) train $(CONFIGS)/en-teacher.toml --data $(DATA) --out $(@D) \
-	  --start $(WORK)/first/best.npz
+	  --start $(WORK)/forward/best.npz
 	touch $@
 
-$(WORK)/student/.begun: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done $(DATA)/turns/manifest.tsv $(SHORT:%=$(DATA)/short/%/manifest.tsv)
+$(WORK)/student/.begun: $(CONFIGS)/en-student.toml $(WORK)/teacher/.done
 	$(begin)
 
 $(WORK)/student/.done: $(WORK)/student/.begun
 	$(DS2EDGE) distill $(CONFIGS)/en-student.toml --data $(DATA) --out $(@D) \
-	  --teacher $(WORK)/teacher/best.npz --start $(WORK)/first/best.npz
+	  --teacher $(WORK)/teacher/best.npz --start $(WORK)/forward/best.npz
 	touch $@
 
-$(WORK)/en/manifest.json: $(WORK)/student/.done $(WORK)/lm/language_model.json $(CONFIGS)/en.md
-	$(DS2EDGE) convert $(WORK)/student/best.npz -o $(@D) --language-model $(WORK)/lm \
+$(WORK)/en/manifest.json: $(WORK)/forward/.done $(WORK)/lm/language_model.json $(CONFIGS)/en.md
+	$(DS2EDGE) convert $(WORK)/forward/best.npz -o $(@D) --language-model $(WORK)/lm \
 	  --dev $(LIBRISPEECH) --test $(LIBRISPEECH) --notes $(CONFIGS)/en.md $(CONVERT)
 
 $(WORK)/transcript_filter.json: $(WORK)/en/manifest.json

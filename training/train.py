@@ -284,7 +284,8 @@ def prepare(
 ) -> Run:
     """Check what is given, and read the recordings; their features are computed once and cached.
 
-    Statistics of the features are measured, or taken from the run that is in the folder.
+    Statistics of the features are measured, or taken from the run that is in the folder, or from
+    the model to start from.
 
     Raises:
         ConfigError: the folder holds a run of another configuration, a corpus is missing or has no
@@ -317,6 +318,8 @@ def prepare(
         features = config.features
         if checkpoint:
             features = checkpoint.config.features
+        elif start and features == replace(start.config.features, mean=(), deviation=()):
+            features = start.config.features  # its weights know no others
         elif not features.mean:
             log.info("measuring feature statistics")
             features = feature_statistics(to_train.utterances, features)
