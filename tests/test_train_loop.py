@@ -190,7 +190,7 @@ def test_a_model_to_start_from_brings_the_statistics_that_it_knows(
     shifted = replace(features, mean=tuple(value + 1 for value in features.mean))
     start = replace(start, config=replace(start.config, features=shifted))
     assert prepare(LIVELY, corpus, tmp_path, start=start).config.features == shifted
-    other = replace(LIVELY, features=replace(LIVELY.features, bins=32))
+    other = replace(LIVELY, features=replace(LIVELY.features, floor=-70.0))
     assert prepare(other, corpus, tmp_path, start=start).config.features.mean != shifted.mean
 
 
