@@ -5,6 +5,7 @@ PYTHON ?= python3
 DEMO ?= tests/data/speech/2428-83705-0017.mp3
 # Of the server's soak, and how many bad frames its fuzzer sends.
 MINUTES ?= 30
+STREAMS ?= 40
 FRAMES ?= 100000
 
 VENVS := .venv
@@ -64,7 +65,7 @@ help:
 	@echo "make fuzz-check   plant memory errors in a copy of the source; a fuzzer must find each"
 	@echo "make sanitize-threads SECONDS=600    mixed work on eight threads under ThreadSanitizer"
 	@echo "make threads-check   plant data races in a copy of the source; the threads must show each"
-	@echo "make server-soak MINUTES=30    the server with clients that vanish, stall and send garbage"
+	@echo "make server-soak MINUTES=30 STREAMS=40    the server with clients that vanish, stall and send garbage"
 	@echo "make server-fuzz FRAMES=100000    bad frames for the server"
 	@echo "make soak         make test-slow, fuzz, fuzz-check, sanitize-threads, threads-check, server-soak"
 	@echo "                  and server-fuzz; those of native code need Debian packages: $(NATIVE_PACKAGES)"
@@ -97,7 +98,7 @@ faults: $(VENVS)/test/.installed
 	PATH="$(CURDIR)/$(VENVS)/test/bin:$$PATH" $(VENVS)/test/bin/python tests/plant_faults.py
 
 server-soak: $(VENVS)/test/.installed
-	$(VENVS)/test/bin/python benchmarks/serving_soak.py --minutes $(MINUTES)
+	$(VENVS)/test/bin/python benchmarks/serving_soak.py --minutes $(MINUTES) --streams $(STREAMS)
 
 server-fuzz: $(VENVS)/test/.installed
 	$(VENVS)/test/bin/python tests/fuzz_server.py --frames $(FRAMES)

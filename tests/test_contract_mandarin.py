@@ -33,6 +33,7 @@ from tiny_training import HEADER, tiny_config
 from ds2edge import Partial, StreamOptions, Transcriber
 from ds2edge.audio_file import read_audio
 from ds2edge.cli import main as cli
+from ds2edge.compat.deepspeech import Model
 from ds2edge.convert.artefacts import Form
 from ds2edge.convert.converter import Told, convert
 from ds2edge.errors import DataError, DecoderError
@@ -200,6 +201,13 @@ def test_a_language_model_of_words_is_refused(
     told, model = Told("zh"), open_language_model(other)
     with pytest.raises(DataError, match="a model of words"):
         convert(checkpoint, folder / "none", told, language_model=model)
+
+
+def test_deepspeechs_tokens_spell_the_text(transcriber: Transcriber) -> None:
+    model = Model(str(transcriber.bundle.folder))
+    samples = np.round(piece(2) * 32767).astype(np.int16)
+    (best,) = model.sttWithMetadata(samples).transcripts
+    assert "".join(token.text for token in best.tokens) == model.stt(samples) == "看cnn吗"
 
 
 def test_commands_show_mandarin(

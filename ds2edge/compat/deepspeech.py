@@ -24,6 +24,7 @@ from ds2edge.errors import ConfigError, StreamError
 from ds2edge.options import StreamOptions
 from ds2edge.results import Final, Partial, Seconds, Word
 from ds2edge.transcriber import Transcriber
+from ds2edge.writing import stands_apart
 
 FOREIGN = (".pb", ".pbmm", ".tflite", ".scorer", ".binary", ".trie")  # of their models
 TIMESTEP: Seconds = 0.02  # of their models; what applications multiply timesteps with
@@ -211,7 +212,7 @@ def _candidate(words: Iterable[Word]) -> CandidateTranscript:
     listed = list(words)
     tokens: list[TokenMetadata] = []
     for word in listed:
-        if tokens:
+        if tokens and stands_apart(tokens[-1].text, word.text):
             tokens.append(_token(" ", word.start))
         step = (word.end - word.start) / len(word.text)
         tokens += [_token(c, word.start + i * step) for i, c in enumerate(word.text)]

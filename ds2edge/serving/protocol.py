@@ -21,7 +21,7 @@ from ds2edge.results import Seconds
 VERSION = 1
 SUBPROTOCOL = "ds2edge.v1"  # that a client may ask for
 TOKEN_PREFIX = "token."  # of a subprotocol that is no protocol: the token in base64url follows
-MOST_TEXT = 2**16  # bytes of a text message
+MOST_TEXT = 2**16  # characters of a text message
 MOST_REASON = 123  # bytes, all that a WebSocket has room for
 MOST_MESSAGE = 500  # characters of what is said to a client about its fault
 LONGEST_INT = 15  # digits, which a float holds

@@ -91,6 +91,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--split",
+        choices=("train", "test"),
         default=defaults.split,
         help="of the others, train or test [%(default)s]",
     )
