@@ -16,8 +16,9 @@ LM_PACKAGES := libboost-program-options-dev libboost-system-dev libboost-thread-
 SYSTEM_PACKAGES := $(LM_PACKAGES) \
   libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils ffmpeg xvfb python3-tk \
   flite espeak-ng festival festvox-kallpc16k festvox-us-slt-hts chromium chromium-driver
-# What runs where only tflite-runtime is, as on boards for which LiteRT has no wheel.
-TFLITE_TESTS := tests/test_bundle.py $(wildcard tests/test_contract*.py)
+# What runs where only tflite-runtime is, as on boards for which LiteRT has no wheel; no training.
+TFLITE_TESTS := tests/test_bundle.py \
+  $(filter-out tests/test_contract_mandarin.py,$(wildcard tests/test_contract*.py))
 LAVAPIPE := tests/install_lavapipe.sh
 
 PACKAGE_FOLDERS := $(wildcard ds2edge native training convert LICENSES)
