@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import common  # noqa: F401 - first: it pins threads
 import numpy as np
-from common import SAMPLES  # noqa: F401 (first: it pins threads)
 from serving_speech import CHUNK, RATE, STAGGER, Finals, stagger
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode

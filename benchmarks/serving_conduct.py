@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
+import common  # noqa: F401 - first: it pins threads
 import numpy as np
-from common import SAMPLES  # noqa: F401 (first: it pins threads)
 from serving_client import Speaker, frames_of
 from serving_speech import CHUNK, Finals
 from websockets.frames import Frame, Opcode

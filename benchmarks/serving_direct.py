@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+import common  # noqa: F401 - first: it pins threads
 import serving_ways
-from common import SAMPLES  # noqa: F401 (first: it pins threads)
 from serving_figures import Heard, Reading, Row, percentiles, snapshot
 from serving_report import DIRECT, header, markdown
 from serving_speech import (

@@ -21,8 +21,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
+import common  # noqa: F401 - first: it pins threads
 import serving_ways
-from common import SAMPLES  # noqa: F401 (first: it pins threads)
 from serving_figures import Snapshot, Times
 from serving_processes import Process
 from serving_ways import EAGER

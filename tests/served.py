@@ -23,6 +23,7 @@ from ds2edge.serving.limits import ServerOptions
 from ds2edge.serving.server import Server
 
 PATIENCE = 60.0  # seconds after which something hangs
+SOON = 0.4  # seconds, for limits of time
 START = {"type": "start", "version": 1, "sample_rate": RATE}
 
 Messages = list[dict[str, Any]]

@@ -287,13 +287,13 @@ def test_command_converts_and_reports(
     checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_checkpoint(tmp_path / "c.npz", checkpoint)
-    assert (
-        cli(["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), "--batches", "1"]) == 0
-    )
+    command = ["convert", str(tmp_path / "c.npz"), "-o", str(tmp_path / "b"), "--batches", "1"]
+    assert cli([*command, "--language", "de"]) == 0
     out = capsys.readouterr().out
     assert "| int8 weights |" in out
     assert "| outputs of a step |" not in out
-    assert load_bundle(tmp_path / "b").manifest.name == "b"
+    manifest = load_bundle(tmp_path / "b").manifest
+    assert (manifest.name, manifest.language) == ("b", "de")
 
 
 @pytest.mark.parametrize("name", ["recordings", "recordings/a.ds2", "app"])

@@ -73,6 +73,21 @@ def test_without_a_lexicon_words_get_no_bonus(transcriber: Transcriber, tmp_path
     assert Transcriber(alone).transcribe(WOMAN).text == text(transcriber, language_model=False)
 
 
+def test_the_bundle_names_the_language_of_display(
+    transcriber: Transcriber, woman: Samples, tmp_path: Path
+) -> None:
+    bundle = transcriber.bundle
+    members = {name: bundle.folder / name for name in bundle.manifest.members}
+    german = replace(bundle.manifest, language="de")
+    other = Transcriber(write_bundle(tmp_path / "de", german, members))
+    (said,) = other.transcribe(WOMAN).segments
+    (english,) = transcriber.transcribe(WOMAN).segments
+    assert said.display == said.text == english.text != english.display
+    with other.stream(RATE) as stream:
+        partials = stream.feed(woman)
+    assert partials[-1].display == partials[-1].text
+
+
 def test_alternatives(transcriber: Transcriber) -> None:
     (segment,) = transcriber.transcribe(WOMAN, options=StreamOptions(alternatives=3)).segments
     texts = [segment.text, *(other.text for other in segment.alternatives)]

@@ -15,6 +15,7 @@ from contract_inputs import RATE, recorded
 from live_streams import wait_until
 from served import (
     PATIENCE,
+    SOON,
     START,
     Client,
     as_subprotocol,
@@ -36,7 +37,6 @@ from ds2edge.serving.server import Server
 pytestmark = pytest.mark.usefixtures("no_hang", "nothing_fails")
 
 Segments = Sequence[tuple[Final, ...]]
-SOON = 0.4  # seconds, for limits of time
 
 
 @pytest.fixture(scope="module")

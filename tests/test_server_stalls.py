@@ -14,6 +14,7 @@ from contract_inputs import RATE, recorded
 from live_streams import held, wait_until
 from served import (
     PATIENCE,
+    SOON,
     START,
     Client,
     is_cut_off,
@@ -37,7 +38,6 @@ from ds2edge.serving.server import Server
 pytestmark = pytest.mark.usefixtures("no_hang", "nothing_fails")
 
 Segments = Sequence[tuple[Final, ...]]
-SOON = 0.4  # seconds, for limits of time
 
 
 def test_silence_before_and_after_the_start(
