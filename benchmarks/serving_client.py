@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -65,8 +65,17 @@ class Told:
 class Speaker(asyncio.Protocol):
     """One client: connects, speaks one track, listens to the end."""
 
-    def __init__(self, url: str, number: int, track: int, frames: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        url: str,
+        number: int,
+        track: int,
+        frames: Sequence[bytes],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`options`: fields of `StreamOptions`."""
         self.told = Told(track)
+        self._options = dict(options or {})
         self.ready, self.done, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._protocol = ClientProtocol(parse_uri(url), max_size=None)
         self._number, self._frames = number, frames
@@ -86,7 +95,8 @@ class Speaker(asyncio.Protocol):
         for event in self._protocol.events_received():
             if isinstance(event, Response):
                 if self._protocol.handshake_exc is None:
-                    self._say({"type": "start", "version": 1, "sample_rate": RATE})
+                    start = {"type": "start", "version": 1, "sample_rate": RATE}
+                    self._say({**start, "options": self._options})
                 else:
                     self._fail(str(self._protocol.handshake_exc))
             elif isinstance(event, Frame):
@@ -123,6 +133,13 @@ class Speaker(asyncio.Protocol):
         self.told.sent = len(self._frames) * CHUNK
         self._finish()
 
+    def chop(self, seconds: Seconds, times: int) -> None:
+        """Say all of it at once, so many times, in segments of so long."""
+        for number, frame in enumerate([*self._frames] * times):
+            self._transport.write(frame)
+            if number % round(seconds / CHUNK) == 0:
+                self._say({"type": "flush"})
+
     def delay(self, seconds: Seconds) -> None:
         """Say nothing for so long, then go on."""
         self._begin += seconds
@@ -135,6 +152,10 @@ class Speaker(asyncio.Protocol):
     def go_deaf(self) -> None:
         """Read nothing any more."""
         self._transport.pause_reading()
+
+    def listen(self) -> None:
+        """Read again what has come meanwhile."""
+        self._transport.resume_reading()
 
     def half_close(self) -> None:
         """Tell the system, and nobody else, that nothing more will come."""

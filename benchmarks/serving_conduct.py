@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ PATIENCE: Seconds = 60.0  # for the server's answer
 RIGHT = "right"  # what is said where all finals are those of the same recording offline
 GONE, CLOSED = "gone", "closed by the server"
 DOCUMENTED = "as documented"  # ends what is said where the server closed with the right code
+DEAF = "does not read"
+WORDY = {"alternatives": 20}  # options with which the server says much
+SEGMENT: Seconds = 1.0  # after which it says it
+TIMES = 3  # that the track is said: 100 kB of text each, of which 150 have room on the way
 PAUSE: Seconds = 2.0  # between two connections of a client, at most
 
 # Frames that no client may send, and the codes with which a connection may be closed for them.
@@ -63,6 +68,7 @@ class Orders:
     seed: int
     until: float  # by the event loop's clock: no connection is opened later
     idle: Seconds  # after which the server closes
+    unread: Seconds  # after which it has dropped who does not read
 
 
 class Clients:
@@ -95,11 +101,11 @@ class Clients:
             await asyncio.sleep(chance.uniform(0, PAUSE))
 
     async def _connect(self, kind: str) -> str:
-        track = self._chance.randrange(len(self._frames))
-        speaker = Speaker(self._orders.url, 0, track, self._frames[track])
-        uri = parse_uri(self._orders.url)
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: speaker, uri.host, uri.port)
+        track, is_deaf = self._chance.randrange(len(self._frames)), kind == DEAF
+        speaker = Speaker(
+            self._orders.url, 0, track, self._frames[track], WORDY if is_deaf else None
+        )
+        await self._open(speaker, is_deaf)
         try:
             await asyncio.wait_for(speaker.ready.wait(), PATIENCE)
             if speaker.told.error:
@@ -109,6 +115,17 @@ class Clients:
             return "no answer in time"
         finally:
             speaker.close()
+
+    async def _open(self, speaker: Speaker, is_narrow: bool) -> None:
+        """Narrow: with little room on the way for what is not read; the system has megabytes."""
+        uri, loop = parse_uri(self._orders.url), asyncio.get_running_loop()
+        connection = socket.socket()
+        connection.setblocking(False)
+        if is_narrow:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        await loop.sock_connect(connection, (uri.host, uri.port))
+        await loop.create_connection(lambda: speaker, sock=connection)
 
     # ---- conducts
 
@@ -152,11 +169,12 @@ class Clients:
         return CLOSED
 
     async def go_deaf(self, speaker: Speaker) -> str:
-        """Speaks all that it has, and does not read."""
+        """Speaks all that it has, and does not read until it should have been dropped."""
         speaker.go_deaf()
-        speaker.speak(asyncio.get_running_loop().time())
-        await asyncio.sleep(self._length)
-        return GONE
+        speaker.chop(SEGMENT, TIMES)
+        await asyncio.sleep(self._orders.unread)
+        speaker.listen()
+        return await self._closed(speaker, {4409})
 
     async def talk_nonsense(self, speaker: Speaker) -> str:
         """Sends what nobody may send, in the midst of its speech."""
@@ -201,7 +219,7 @@ CONDUCTS: dict[str, tuple[float, Conduct]] = {  # and their shares of all connec
     "falls silent": (0.03, Clients.fall_silent),
     "vanishes": (0.06, Clients.vanish),
     "half-closes": (0.03, Clients.half_close),
-    "does not read": (0.03, Clients.go_deaf),
+    DEAF: (0.03, Clients.go_deaf),
     "talks nonsense": (0.06, Clients.talk_nonsense),
 }
 

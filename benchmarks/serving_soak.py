@@ -37,6 +37,8 @@ from ds2edge.results import Seconds
 
 SPEECH: Seconds = 20.0  # of each connection
 IDLE: Seconds = 10.0  # after which the server is to close
+READER: Seconds = 3.0  # in which a client has to read, and the server gives it a while more
+UNREAD: Seconds = 15.0  # after which it must have given up
 EVERY: Seconds = 5.0  # between two looks at the server
 SHARE, SLACK = 0.02, 4.0  # that memory may grow, or so many MB, in the second half
 THREADS = 16  # that the server may have more, in its pools
@@ -67,6 +69,7 @@ def main() -> int:
     transcriber = Transcriber(device="cpu")
     expected = [offline(transcriber, one) for one in track(speech, "alone", len(speech))]
     options = ["--connections", str(given.streams + 10), "--idle-seconds", str(IDLE)]
+    options += ["--reader-seconds", str(READER)]
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tracks.npy"
         np.save(path, speech)
@@ -112,7 +115,7 @@ def clients(
     until = time.monotonic() + 60 * given.minutes
     pipes = []
     for some in shared_out(given.streams):
-        orders = Orders(url, path, expected, len(some), seed=some[0], until=until, idle=IDLE)
+        orders = Orders(url, path, expected, len(some), some[0], until, IDLE, UNREAD)
         pipes.append(stack.enter_context(running(work, orders))[0])
     return pipes
 

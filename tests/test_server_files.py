@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -286,6 +287,21 @@ def test_an_upload_that_is_too_large(
     with served(dispatcher, file_megabytes=0.2) as server, others_go_on(server, alone):
         answer = post(server, OWN, content=content, headers=headers)
         assert "may have 0.2 MB" in error_of(answer, 413, "too_large")
+
+
+@pytest.mark.parametrize("is_form", [True, False])
+def test_a_full_disk(
+    server: Server, alone: Segments, monkeypatch: pytest.MonkeyPatch, is_form: bool
+) -> None:
+    full = Path("/dev/full")
+    large = bytes(2_000_000)  # more than a form keeps in memory
+    upload = {"files": {"file": ("x.wav", large)}} if is_form else {"content": large}
+    with others_go_on(server, alone), monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", lambda *_, **__: full.open("w+b", buffering=0))
+        answer = post(server, OWN, **upload)
+    assert "no room for the upload" in error_of(answer, 429, "too_many")
+    assert answer.headers["retry-after"]
+    assert post(server, OWN, content=WOMAN.read_bytes()).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac"])

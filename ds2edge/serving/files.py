@@ -7,10 +7,13 @@ one has; so it takes from live streams no more than its turn.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import IO, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -32,6 +35,9 @@ from ds2edge.serving.service import Service
 SLOWEST = 8_000  # bytes a second that an upload has to have
 BLOCK: Seconds = 0.5  # of a file, read at once
 MOST_FIELDS = 30  # of a form
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk says that has no room
+
+log = logging.getLogger(__name__)
 
 Fields: TypeAlias = dict[str, list[str]]  # of a form, by name
 T = TypeVar("T")
@@ -60,7 +66,7 @@ class Upload:
         try:
             with self._service.guest(self):
                 async with self._service.file_turn():
-                    with self._service.place(self, "files"):
+                    with self._service.place(self, "files"), _room():
                         return await self._answer(choose)
         except asyncio.CancelledError:
             if self._error is None or not self._task:
@@ -236,6 +242,18 @@ class _Dictation:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A full disk is a reason to come again later, and for whoever runs the server to know."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        log.warning("no room for an upload in %s: %s", tempfile.gettempdir(), error.strerror)
+        raise RefusalError("too_many", "the server's disk has no room for the upload") from None
 
 
 def _parts(items: list[tuple[str, UploadFile | str]]) -> tuple[IO[bytes], Fields]:

@@ -49,7 +49,7 @@ FAULTS: Mapping[str, Fault] = {
     "too_large": Fault(4413, 413, "the message or upload is too large"),
     "too_long": Fault(4414, 413, "the recording is too long"),
     "bad_audio": Fault(4415, 415, "the file is no recording that can be read"),
-    "too_many": Fault(4429, 429, "there are too many clients, or the memory is used up"),
+    "too_many": Fault(4429, 429, "there are too many clients, or memory or disk is used up"),
     "internal": Fault(4500, 500, "the server failed; its log tells more"),
     "draining": Fault(4503, 503, "the server is about to stop"),
     "going_away": Fault(1001, 503, "the server stopped; what it had taken was transcribed"),
