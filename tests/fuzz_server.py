@@ -285,7 +285,7 @@ async def _fuzz(
     end.set()
     await beside
     watching.cancel()
-    await asyncio.to_thread(_look, server, tally, before)
+    await asyncio.to_thread(check_left, server, tally, before)
 
 
 async def _watch(server: Served, tally: Tally) -> None:
@@ -294,7 +294,7 @@ async def _watch(server: Served, tally: Tally) -> None:
         await asyncio.sleep(0.5)
 
 
-def _look(server: Served, tally: Tally, before: tuple[int, int]) -> None:
+def check_left(server: Served, tally: Tally, before: tuple[int, int]) -> None:
     """What the server still holds when all have gone."""
     for _ in range(round(PATIENCE)):
         streams, files = server.health()["streams"], server.process.descriptors()
