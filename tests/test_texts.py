@@ -191,6 +191,16 @@ def test_text_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "3 sentences" in capsys.readouterr().out
 
 
+def test_sentences_end_at_latin_full_stops_and_not_at_abbreviations(tmp_path: Path) -> None:
+    path, out = tmp_path / "de.txt", tmp_path / "out.txt"
+    path.write_text(
+        "Am 3. Mai kam Dr. Müller. Er blieb bzw. er ging. Wer? Ich.\n", encoding="utf-8"
+    )
+    assert cli(["data", "text", str(path), "-o", str(out)]) == 0
+    expected = ["Am 3. Mai kam Dr. Müller.", "Er blieb bzw. er ging.", "Wer?", "Ich."]
+    assert out.read_text(encoding="utf-8").splitlines() == expected
+
+
 def test_text_command_converts_encodings(tmp_path: Path) -> None:
     path, out = tmp_path / "old.txt", tmp_path / "zh.txt"
     path.write_bytes("你好\n".encode("gb18030"))

@@ -25,7 +25,9 @@ VOICES ?= 'espeak-ng-cmn-Latn-pinyin*'
 SYNTH ?= --hours 6
 SYNTH_HELD ?= --limit 600
 JOBS ?= 2
-CONVERT ?= --beam 200 --language zh
+# Of the weights, as their corpora have it.
+LICENCE ?= $(if $(filter mandarin-words,$(NAMED)),CC-BY-SA-4.0,Apache-2.0)
+CONVERT ?= --beam 200 --language zh --licence $(LICENCE)
 
 DATA := $(WORK)/speech
 NAMED := $(shell grep -oh 'folder = "[^"]*"' $(CONFIG) | cut -d'"' -f2 | sort -u)

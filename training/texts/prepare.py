@@ -15,7 +15,11 @@ from ds2edge.training.texts.lines import UTF_8, read_lines
 from ds2edge.training.texts.traditional import ScriptCheck, load_opencc
 
 NUMERALS: dict[str, Callable[[str], str]] = {"zh": chinese_numbers.spell_out}
-_END = re.compile("(?<=[\u3002!?;])(?![\u3002!?;\u201d\u300d)])")  # of a sentence
+# Where a sentence ends. A full stop may also end an abbreviation (Mr. Brown, e.g. this, am 3. Mai):
+# three letters before it and no small one after it are needed.
+_END = re.compile(
+    r"(?<=[\u3002!?;])(?![\u3002!?;\u201d\u300d)])|(?<=\w{3}\.) (?![a-z\u00df-\u00ff])"
+)
 
 
 @dataclass(frozen=True)
