@@ -186,7 +186,7 @@ def test_command_keeps_the_right_ones(
 def test_what_was_heard_is_not_heard_again(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from ds2edge.training.construction import filter_features
+    from ds2edge.training.construction import kept_work
 
     arguments = ["data", "filter", str(corpus), "-o", str(tmp_path / "out"), "--jobs", "1"]
     assert cli.main(arguments) == 0
@@ -194,7 +194,7 @@ def test_what_was_heard_is_not_heard_again(
     def never(*_: object) -> None:
         raise AssertionError("it was heard again")
 
-    monkeypatch.setattr(filter_features, "in_order", never)
+    monkeypatch.setattr(kept_work, "in_order", never)
     assert cli.main([*arguments, "--threshold", "0.5"]) == 0
     corpus.write_text(corpus.read_text().replace("that disturb me", "that disturb us"))
     with pytest.raises(AssertionError, match="again"):

@@ -10,6 +10,7 @@ from ds2edge.training.augmentation import command as augment_command
 from ds2edge.training.construction import (
     align_command,
     filter_command,
+    label_command,
     segment_command,
 )
 from ds2edge.training.data import shard_command
@@ -24,6 +25,7 @@ COMMANDS = (
     align_command,
     segment_command,
     filter_command,
+    label_command,
     augment_command,
     synth_command,
     text_command,
@@ -38,6 +40,7 @@ examples:
   ds2edge data align recordings -o aligned
   ds2edge data segment aligned -o speech/mine
   ds2edge data filter speech/mine/manifest.tsv -o speech/clean
+  ds2edge data label speech/unlabelled/manifest.tsv -o speech/heard
   ds2edge data shard speech/librispeech/manifest.tsv -o shards/librispeech
   ds2edge data stats speech/librispeech/manifest.tsv -o librispeech.html
   ds2edge data synth sentences.txt -o speech/synthetic
