@@ -62,6 +62,26 @@ print(json.dumps({
     "batch_difference": max(float(np.abs(alone - each).max()) for each in together),
 }))
 """
+SERVE = """
+import json, logging, sys, threading
+logging.basicConfig(format="%(message)s")
+from ds2edge import Final, Transcriber
+from ds2edge.audio_file import read_audio
+from ds2edge.serving.dispatcher import Dispatcher
+bundle, how, *paths = sys.argv[1:]
+transcriber = Transcriber(bundle, **json.loads(how))
+rate = transcriber.info()["sample_rate"]
+samples = [read_audio(path, rate)[: 3 * rate] for path in paths]
+with Dispatcher(transcriber) as dispatcher:
+    streams = [dispatcher.stream(rate) for _ in samples]
+    for at in range(0, max(map(len, samples)), rate // 5):
+        for stream, heard in zip(streams, samples):
+            stream.push(heard[at : at + rate // 5])
+    for stream in streams: stream.finish()
+    texts = [" ".join(e.text for e in stream if isinstance(e, Final)) for stream in streams]
+    largest = max(dispatcher.metrics.batches)
+print(json.dumps({"backend": transcriber.info()["backend"], "texts": texts, "largest": largest}))
+"""
 AUTO = """
 import json, sys
 from ds2edge import Transcriber
@@ -126,6 +146,21 @@ def test_the_gpu_hears_what_the_cpu_hears(
     assert 0 < off < allowed
     assert backend["self_test_error"] < allowed
     assert facts["batch_difference"] < allowed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_the_dispatcher_serves_many_streams_on_the_gpu(
+    bundle: Bundle, on_cpu: Transcriber, precision: str
+) -> None:
+    how = json.dumps({"device": "gpu", "precision": precision, "strict": True})
+    spoken = [*SPOKEN, SPOKEN[0]]
+    facts = json.loads(run(sys.executable, "-P", "-c", SERVE, bundle.folder, how, *spoken))
+    assert facts["backend"]["device"] == "gpu"
+    assert facts["largest"] > 1
+    rate = bundle.manifest.features.sample_rate
+    expected = [on_cpu.transcribe(read_audio(p, rate)[: 3 * rate], rate).text for p in spoken]
+    assert facts["texts"] == expected
+    assert all(expected)
 
 
 def test_the_commands_print_nothing_else(bundle: Bundle, on_cpu: Transcriber) -> None:
