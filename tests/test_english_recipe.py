@@ -16,6 +16,7 @@ import recipe_runs
 from conftest import RECORDINGS, SPEECH
 from language_model_folder import ARPA
 from recipe_runs import BUILD_BINARY, HEADER, ROOT, TOOLS, commands, program
+from stand_in_speech import StandIns
 
 from ds2edge import Transcriber, cli
 from ds2edge.language_model import open_language_model
@@ -36,13 +37,17 @@ SMALLER = {
 SMALL = {
     "STEADY": "--each 1",
     "TURNS": "--hours 0.01",
-    "LISTENER": "--bundle en",  # what has heard a sentence or two finds no words
+    # What has heard a sentence or two finds no words.
+    "LISTENER": "--bundle en",
+    "LABELLER": "--bundle en",
     "CONVERT": "--beam 8 --batches 1 --prior-weight 0.4 --licence CC-BY-4.0",
 }
 # KenLM's tools need Boost: these write the toy language model, whatever the text.
 LMPLZ = '#!/bin/sh\nwhile [ "$1" != --arpa ]; do shift; done\ncp {arpa} "$2"\n'
 EVERYTHING = ["steady_sounds", "first", "turns", "align", "segment", "align", "segment", "forward"]
-EVERYTHING += ["lm", "convert"]
+EVERYTHING += ["lm", "convert", "label", "synth", "heard", "convert"]
+HEARD = EVERYTHING[9:]  # all that comes of the forward model and the texts
+AGAIN = [step for step in HEARD if step != "synth"]  # of the forward model alone
 
 
 def make_corpora(folder: Path) -> None:
@@ -87,8 +92,10 @@ def make(folder: Path, *options: str, **variables: object) -> subprocess.Complet
 
 
 def test_from_recordings_to_a_bundle_that_transcribes(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engines = StandIns(folder / "engines")
+    monkeypatch.setenv("PATH", f"{engines.folder}{os.pathsep}{os.environ['PATH']}")
     recordings = sorted((folder / "speech").rglob("*"))
     done = make(folder, "model", "filter", "evaluate")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -98,7 +105,7 @@ def test_from_recordings_to_a_bundle_that_transcribes(
     assert "lexicon of 3 words" in capsys.readouterr().out
     transcriber = Transcriber(bundle)
     training = transcriber.bundle.manifest.training
-    assert training["config"]["name"] == "en-forward"
+    assert training["config"]["name"] == "en-heard"
     assert training["config"]["model"]["direction"] == "forward"
     assert training["prior_weight"] == 0.4
     assert "LibriSpeech" in (bundle / "MODEL_CARD.md").read_text()
@@ -106,6 +113,10 @@ def test_from_recordings_to_a_bundle_that_transcribes(
     assert words <= {"a", "ab", "all"}
     short = folder / "work" / "speech" / "short" / "librispeech" / "manifest.tsv"
     assert len(short.read_text().splitlines()) > 2  # pieces of the recordings
+    heard = folder / "work" / "speech" / "heard" / "manifest.tsv"
+    assert len(heard.read_text().splitlines()) == 2  # the recording of the samples
+    said = (folder / "work" / "words.txt").read_text().split()
+    assert {"seven", "all", "ab"} <= set(said)
     assert json.loads((folder / "work" / "test.json").read_text())
     assert json.loads((folder / "work" / "transcript_filter.json").read_text())["model"]
     assert make(folder, "--question", "model", "filter").returncode == 0
@@ -150,17 +161,18 @@ def test_the_interrupted_run_goes_on(folder: Path) -> None:
     assert steps(folder, fails=forward(folder)) == EVERYTHING[:8]
     half = folder / "work" / "forward" / "last.npz"
     half.touch()
-    assert steps(folder) == ["forward", "lm", "convert"]
+    assert steps(folder) == ["forward", "lm", *HEARD]
     assert half.exists()
 
 
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:8], "convert"]),
-        ("configs/en-first.toml", ["first", *EVERYTHING[3:8], "convert"]),
-        ("configs/en-forward.toml", ["forward", "convert"]),
-        ("text/en-toy.txt", ["lm", "convert"]),
+        ("speech/kathleen/manifest.tsv", ["first", *EVERYTHING[2:8], *AGAIN]),
+        ("configs/en-first.toml", ["first", *EVERYTHING[3:8], *AGAIN]),
+        ("configs/en-forward.toml", ["forward", *AGAIN]),
+        ("configs/en-heard.toml", ["heard", "convert"]),
+        ("text/en-toy.txt", ["lm", *HEARD]),
         ("configs/en.md", ["convert"]),
     ],
 )

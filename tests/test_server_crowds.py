@@ -130,4 +130,5 @@ def test_a_recording_of_twelve_hours(
             assert answer.status_code == status, answer.text
             assert server.process.resident() - memory < GROWTH
             assert server.stop() == 0
-    assert answer.json()["text"] == transcriber.transcribe(speech, 16000).text
+    # After hours of silence the speech may be heard otherwise than alone, as offline.
+    assert answer.json()["text"] == transcriber.transcribe(path).text
