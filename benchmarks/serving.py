@@ -42,6 +42,8 @@ HOPELESS = 1.0  # s; of a way whose 98th percentile is beyond it, more streams a
 
 EPILOG = """examples:
   python benchmarks/serving.py --plot serving.png
+  python benchmarks/serving.py --backend litert
+      in the runtime that keeps Python's lock while it computes
   python benchmarks/serving.py speech/librispeech/manifest.tsv --split test --refine 10
       also numbers between the last that was sustained and the first that was not
   python benchmarks/serving.py --processors 0,1 --client-processors 2,3
@@ -87,6 +89,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--client-processors", type=numbers, default=(), metavar="2,3", help="of the clients [any]"
+    )
+    parser.add_argument(
+        "--backend", default="auto", metavar="NAME", help="runtime, as of `ds2edge serve` [auto]"
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it")
     return parser.parse_args()
@@ -135,6 +140,7 @@ def measure(
     """A fresh server and fresh clients."""
     options = ["--max-batch", str(largest_batch(way, given.max_batch))]
     options += ["--threads", str(given.threads), "--connections", str(streams + 10)]
+    options += ["--backend", given.backend]
     with ExitStack() as stack:
         server = stack.enter_context(Server(options, way, given.processors))
         clients = [

@@ -126,10 +126,13 @@ def test_ctrl_c_is_heard():
     rng = np.random.default_rng(1)
     words = [rng.integers(2, 8, size=10).tolist() for _ in range(20_000)]
     scores = drawn(rng, 60_000, 8)
+    # Where the tests run in a shell's background, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         native(scores, words, 1, beam=1e6)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_no_output_makes_an_empty_path():

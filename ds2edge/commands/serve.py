@@ -22,6 +22,7 @@ from ds2edge.transcriber import Transcriber
 
 # Warn of what single clients do and say, as often as they like; metrics and answers tell of that.
 QUIET = ("ds2edge.audio_check", "python_multipart", "uvicorn.error")
+COMPILED = "CompiledModel, CPU"  # in the name of a runtime
 DESCRIPTION = f"""\
 Transcribe what many clients say, at once, until Ctrl-C or SIGTERM.
 
@@ -78,14 +79,27 @@ def _serve(arguments: argparse.Namespace) -> int:
         ) from None
     from ds2edge.serving.dispatcher import Dispatcher  # late: slower to import than the others
 
-    transcriber = Transcriber(arguments.bundle, **given_backend(arguments))
     with Dispatcher(
-        transcriber, max_batch=options.max_batch, threads=options.threads
+        _transcriber(arguments), max_batch=options.max_batch, threads=options.threads
     ) as dispatcher:
         server = Server(dispatcher, options, token)
         print(f"listening at {server.url}", flush=True)
         server.run()
     return SUCCESS
+
+
+def _transcriber(arguments: argparse.Namespace) -> Transcriber:
+    """On a CPU with LiteRT's Interpreter, unless another runtime is asked for.
+
+    LiteRT's CompiledModel keeps Python's lock while it computes, and the network has to wait: half
+    as many streams are served (benchmarks/serving.py --backend litert).
+    """
+    given = given_backend(arguments)
+    transcriber = Transcriber(arguments.bundle, **given)
+    if given.get("backend", "auto") == "auto" and COMPILED in transcriber.info()["runtime"]:
+        given["backend"] = "litert-interpreter"
+        transcriber = Transcriber(transcriber.bundle, **given)
+    return transcriber
 
 
 @contextmanager
