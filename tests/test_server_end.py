@@ -283,6 +283,24 @@ def test_tls(dispatcher: Dispatcher, alone: Segments, certificate: tuple[Path, P
             assert http.get(f"{server.url}/health").json()["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("flags", "runtime"), [([], "Interpreter"), (["--backend", "litert"], "CompiledModel")]
+)
+def test_the_command_lets_the_network_go_on_while_it_computes(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], runtime: str
+) -> None:
+    """LiteRT's Interpreter gives Python's lock away; who asks for another runtime gets it."""
+    found: list[str] = []
+
+    def run(server: Server) -> None:
+        found.append(server.service.dispatcher.transcriber.info()["runtime"])
+        server._socket.close()
+
+    monkeypatch.setattr(Server, "run", run)
+    assert cli.main(["serve", "--port", "0", *flags]) == 0
+    assert runtime in found[0]
+
+
 def test_a_long_message_over_tls(dispatcher: Dispatcher, certificate: tuple[Path, Path]) -> None:
     context = ssl.create_default_context(cafile=certificate[0])
     files = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
