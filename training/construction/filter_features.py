@@ -30,8 +30,8 @@ def filter_features(
     refuse_shards(utterances)
     items = list(zip(utterances, texts, strict=True))
     keys = [recording_key(*item) for item in items]
-    place = f"filter {open_listener(model).digest} {utterances[0].manifest}"
-    return np.array(kept_work(partial(_features, model), items, keys, place, jobs))
+    shared = f"{open_listener(model).digest} {utterances[0].manifest}"
+    return np.array(kept_work(partial(_features, model), items, keys, "filter", shared, jobs))
 
 
 def _features(model: str, item: tuple[Utterance, str]) -> list[float]:

@@ -18,22 +18,27 @@ Item = TypeVar("Item")
 
 
 def kept_work(
-    work: Callable[[Item], Any], items: Sequence[Item], keys: Sequence[str], place: str, jobs: int
+    work: Callable[[Item], Any],
+    items: Sequence[Item],
+    keys: Sequence[str],
+    kind: str,
+    shared: str,
+    jobs: int,
 ) -> list[Any]:
     """What `work` makes of each item, in their order; a run that was interrupted goes on.
 
     Args:
         work: for processes, so a function of a module or a `partial` of one.
         keys: what each result depends on, see `recording_key`.
-        place: what all results depend on: the kind of work, the model, the manifest.
+        kind: of work, a folder of the cache.
+        shared: what all results depend on: the model, the manifest.
 
     Raises:
         DataError: a process was killed.
         OSError: the cache cannot be written.
     """
-    # A folder for each place: nobody waits for another corpus.
-    kind, _, rest = place.partition(" ")
-    folder = cache_folder() / kind / hashlib.sha256(rest.encode()).hexdigest()[:20]
+    # A folder for each model and manifest: nobody waits for another corpus.
+    folder = cache_folder() / kind / hashlib.sha256(shared.encode()).hexdigest()[:20]
     folder.mkdir(parents=True, exist_ok=True)
     with taking_turns(folder), Journal(folder / "found.jsonl") as known:
         new = [i for i, key in enumerate(keys) if key not in known]

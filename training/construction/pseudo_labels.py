@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ds2edge.audio_file import read_audio
+from ds2edge.bundle_archive import file_digest
 from ds2edge.errors import AudioError, ConfigError
+from ds2edge.language_model import open_language_model
 from ds2edge.training.construction.kept_work import kept_work, recording_key
 from ds2edge.training.data.manifest import Utterance, refuse_shards
 from ds2edge.training.evaluation.listener import open_listener
@@ -51,9 +53,9 @@ def pseudo_labels(utterances: Sequence[Utterance], search: Search, jobs: int) ->
     """
     refuse_shards(utterances)
     _recogniser(search)  # refused here, rather than in a process
-    keys = [recording_key(utterance, repr(search)) for utterance in utterances]
-    place = f"pseudo-labels {open_listener(search.model).digest} {utterances[0].manifest}"
-    found = kept_work(partial(_hear, search), utterances, keys, place, jobs)
+    keys = [recording_key(utterance) for utterance in utterances]
+    shared = f"{search} {_digests(search)} {utterances[0].manifest}"
+    found = kept_work(partial(_hear, search), utterances, keys, "pseudo-labels", shared, jobs)
     return [PseudoLabel(*values) for values in found]
 
 
@@ -62,6 +64,14 @@ def surest(labels: Sequence[PseudoLabel], share: float) -> list[int]:
     heard = [i for i, label in enumerate(labels) if label.text]
     heard.sort(key=lambda i: labels[i].score, reverse=True)
     return sorted(heard[: round(share * len(heard))])
+
+
+def _digests(search: Search) -> str:
+    """Of the model and the language model, which may have changed under the same name."""
+    digests = [open_listener(search.model).digest]
+    if search.language_model:
+        digests.append(file_digest(open_language_model(Path(search.language_model)).binary))
+    return " ".join(digests)
 
 
 def _hear(search: Search, utterance: Utterance) -> tuple[str, float]:
