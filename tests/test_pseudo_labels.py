@@ -8,8 +8,10 @@ import pytest
 from conftest import SPEECH
 from hypothesis import given
 from hypothesis import strategies as st
+from language_model_folder import write_language_model
 
 from ds2edge import cli
+from ds2edge.bundle import LANGUAGE_MODEL, LEXICON
 from ds2edge.training.construction import kept_work
 from ds2edge.training.construction.pseudo_labels import PseudoLabel, surest
 from ds2edge.training.data.manifest import read_column, read_manifest
@@ -81,6 +83,26 @@ def test_what_was_heard_is_not_heard_again(
     assert label(corpus, tmp_path / "out", "--keep", "0.5") == 0
     with pytest.raises(AssertionError, match="again"):
         label(corpus, tmp_path / "out", "--beam", "64")
+
+
+def test_another_language_model_of_the_same_name_hears_anew(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = write_language_model(tmp_path / "lm")
+    arguments = ("--keep", "1", "--language-model", str(folder))
+    assert label(corpus, tmp_path / "out", *arguments) == 0
+    heard = {word for u in read_manifest(tmp_path / "out/manifest.tsv") for word in u.text.split()}
+    assert heard <= set((folder / LEXICON).read_text().split())
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was heard again")
+
+    monkeypatch.setattr(kept_work, "in_order", never)
+    assert label(corpus, tmp_path / "out", *arguments) == 0
+    with (folder / LANGUAGE_MODEL).open("a") as file:
+        file.write("\n")
+    with pytest.raises(AssertionError, match="again"):
+        label(corpus, tmp_path / "out", *arguments)
 
 
 @pytest.mark.parametrize(
