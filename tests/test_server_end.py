@@ -36,6 +36,7 @@ from ds2edge import Final, Transcriber, cli
 from ds2edge.errors import ConfigError
 from ds2edge.serving.dispatcher import Dispatcher
 from ds2edge.serving.limits import ServerOptions
+from ds2edge.serving.live import LiveStream
 from ds2edge.serving.server import Server
 
 pytestmark = pytest.mark.usefixtures("no_hang")
@@ -51,19 +52,28 @@ def health(url: str) -> httpx.Response:
 
 
 def test_draining_finishes_every_stream(
-    dispatcher: Dispatcher, transcriber: Transcriber, alone: Segments
+    dispatcher: Dispatcher,
+    transcriber: Transcriber,
+    alone: Segments,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    finishing, finish = threading.Event(), LiveStream.finish
+
+    def noted(stream: LiveStream) -> None:
+        finish(stream)
+        finishing.set()
+
+    monkeypatch.setattr(LiveStream, "finish", noted)
     with served(dispatcher) as server:
         with held(transcriber) as (go, _), Client(server) as open_one, Client(server) as finished:
+            spoken = dispatcher.metrics.taken + 2 * len(recorded(1)) / RATE
             for client in (open_one, finished):
                 client.start()
                 client.speak(recorded(1))
             finished.say(type="finish")
             with Client(server) as undecided, raw_socket(server):
-                wait_until(lambda: dispatcher.metrics.taken > 0)
-                taken = sum(len(recorded(1)) for _ in range(2)) / RATE
-                before = dispatcher.metrics.taken - taken
-                wait_until(lambda: dispatcher.metrics.taken >= before + taken)
+                wait_until(lambda: dispatcher.metrics.taken > spoken - 1e-6)
+                assert finishing.wait(PATIENCE)
                 server.stop()
                 refused(undecided, 4503)
                 answer = health(server.url)
