@@ -1,9 +1,37 @@
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 # text, start frame, end frame (exclusive), confidence, text and frames of each token, evidence
 Word = tuple[str, int, int, float, tuple[tuple[str, int, int], ...], tuple[float, ...]]
 Hypothesis = tuple[float, list[Word]]
+
+class Features:
+    def __init__(
+        self,
+        *,
+        window: NDArray[np.float32],
+        hop: int,
+        fft: int,
+        first: int,
+        bank: NDArray[np.float32],
+        floor: float,
+        silence: float,
+        scale: NDArray[np.float32],
+        prior_frames: float,
+        prior_level_frames: float,
+        horizon_frames: float,
+    ) -> None: ...
+    def log_power(self, samples: NDArray[np.float32], most: int) -> NDArray[np.float32]: ...
+    def frames(
+        self,
+        pieces: Sequence[NDArray[np.float32]],
+        means: Sequence[NDArray[np.float32]],
+        seen: Sequence[int],
+        parts: int,
+        part: int,
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32], int, NDArray[np.float32]]]: ...
 
 class Speller:
     def __init__(self, tokens: list[str], blank: int, space: int | None) -> None: ...

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ds2edge._native import Features
 from ds2edge.errors import ConfigError
 from ds2edge.plain_values import from_dict
 
@@ -49,6 +49,8 @@ class FeatureSettings:
             raise ConfigError(
                 f"need 0 < hop <= window <= fft, got {self.hop}, {self.window}, {self.fft}"
             )
+        if self.fft % 2:
+            raise ConfigError(f"features.fft must be even, got {self.fft}")
         if not 0 <= self.low < self.high <= self.sample_rate / 2:
             raise ConfigError(
                 f"need 0 <= low < high <= {self.sample_rate / 2} Hz, got {self.low}, {self.high}"
@@ -132,24 +134,11 @@ class FeatureExtractor:
         self.chunk_frames = chunk_frames
         zeros = np.zeros(settings.size, np.float32)
         self._mean: FloatArray = np.array(settings.mean, np.float32) if settings.mean else zeros
-        deviation = np.array(settings.deviation, np.float32) if settings.deviation else zeros + 1
-        self._scale = (1 / deviation).astype(np.float32)
-        # Of the bins against each other, and of their level.
-        self._priors = np.array([settings.prior_frames, settings.prior_level_frames])
-        self._floor = np.float32(10 ** (settings.floor / 10))
-        self._silence = np.float32((settings.floor + SILENCE) * np.log(10) / 10)
+        self._native = _native_features(settings)
         self._chunk_samples = settings.hop * (chunk_frames - 1) + settings.window
         frames = next(n for n in (4, 5, 3, 2, 1) if chunk_frames % n == 0)
+        self._parts = chunk_frames // frames
         self._part = frames * settings.hop  # samples: some 40 ms, shorter than most pauses
-
-    @cached_property
-    def _window(self) -> FloatArray:
-        window = np.hanning(self.settings.window + 1)[:-1]
-        return np.asarray(window / np.sqrt(np.sum(window**2)), np.float32)
-
-    @cached_property
-    def _bank(self) -> FloatArray:
-        return mel_bank(self.settings)
 
     def start(self) -> FeatureState:
         """The state before the first sample."""
@@ -203,20 +192,13 @@ class FeatureExtractor:
             states: of different recordings.
             pieces: what `cut` or `cut_rest` returned for them.
         """
-        found: dict[int, FloatArray] = {}
-        by_length: dict[int, list[int]] = {}
-        for i, piece in enumerate(pieces):
-            by_length.setdefault(len(piece), []).append(i)
-        for length, members in by_length.items():
-            samples = np.stack([pieces[i] for i in members])
-            group = [states[i] for i in members]
-            if length == self._chunk_samples:
-                self._note_powers(group, samples)
-            count = (length - self.settings.window) // self.settings.hop + 1
-            found.update(
-                zip(members, self._normalise(group, self.log_power(samples, count)), strict=True)
-            )
-        return [found[i] for i in range(len(pieces))]
+        means, seen = [state.mean for state in states], [state.frames for state in states]
+        made = self._native.frames(pieces, means, seen, self._parts, self._part)
+        for state, piece, (_, mean, count, powers) in zip(states, pieces, made, strict=True):
+            state.mean, state.frames = mean, count
+            if len(piece) == self._chunk_samples:
+                state.powers = powers
+        return [frames for frames, *_ in made]
 
     def extract(self, samples: FloatArray) -> FloatArray:
         """All frames of a whole recording; shape = (ceil(n / hop), size)."""
@@ -225,75 +207,34 @@ class FeatureExtractor:
         return np.concatenate([np.zeros((0, self.settings.size), np.float32), *chunks])
 
     def log_power(self, samples: FloatArray, count: int) -> FloatArray:
-        """`count` frames before normalisation, or as many as there are; shape = (..., count, size).
+        """`count` frames before normalisation, or as many as there are; shape = (count, size)."""
+        return self._native.log_power(samples, count)
 
-        Args:
-            samples: shape = (..., n).
-        """
-        count = min(count, (samples.shape[-1] - self.settings.window) // self.settings.hop + 1)
-        shape = (*samples.shape[:-1], count, self.settings.window)
-        *others, step = samples.strides
-        strides = (*others, self.settings.hop * step, step)
-        windows = np.lib.stride_tricks.as_strided(samples, shape, strides, writeable=False)
-        spectrum = np.fft.rfft(windows * self._window, self.settings.fft)
-        first, last = self.settings.fft_range
-        spectrum = spectrum[..., first:last]
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
-        if self.settings.kind == "log_mel":
-            power = power @ self._bank  # a product for each recording: rounding knows no others
-        return np.asarray(np.log(power + self._floor), np.float32)
 
-    def _note_powers(self, states: Sequence[FeatureState], samples: FloatArray) -> None:
-        advance = self.chunk_frames * self.settings.hop
-        parts = samples[:, :advance].reshape(len(samples), -1, self._part)
-        for state, powers in zip(states, np.square(parts).mean(axis=2), strict=True):
-            state.powers = powers
+def _native_features(settings: FeatureSettings) -> Features:
+    """Windows of unit power, a Fourier transform, and what a frame has of its bins.
 
-    def _normalise(self, states: Sequence[FeatureState], frames: FloatArray) -> FloatArray:
-        """Subtract from each frame the running mean up to it: nothing later is looked at.
-
-        Digital silence tells nothing of voice or microphone. If the mean followed it, silence
-        would end up at zero, where the model sees a masked word rather than a pause.
-
-        Args:
-            frames: of each recording, shape = (recordings, count, size); they are changed.
-        """
-        heard = frames.max(axis=2) > self._silence
-        before = np.array([state.frames for state in states])
-        counts = before[:, None] + np.cumsum(heard, axis=1)
-        level = frames.mean(axis=2, keepdims=True)  # over the bins; has a mean of its own
-        mean = np.stack([state.mean for state in states])[:, None]
-        level_mean = mean.mean(axis=2, keepdims=True)
-        shares, left = self._shares(heard, self._priors[:, None, None] + counts)
-        means = shares[0] @ (frames - level) + left[0] * (mean - level_mean)
-        means += shares[1] @ level + left[1] * level_mean
-        for state, seen, last in zip(states, counts[:, -1].tolist(), means[:, -1], strict=True):
-            state.frames, state.mean = seen, last.copy()
-        frames -= means
-        frames *= self._scale
-        return frames
-
-    def _shares(
-        self, heard: npt.NDArray[np.bool_], counts: npt.NDArray[np.floating[Any]]
-    ) -> tuple[FloatArray, FloatArray]:
-        """What each of the values is of the running mean after each of them.
-
-        The mean is m_k = m_(k-1) + w_k * (value_k - m_(k-1)): a value's share is what is left of
-        it after those that follow.
-
-        Args:
-            heard: which of the values count at all; shape = (..., count).
-            counts: values that the mean has seen, each and those before it; shape = (..., count).
-                The latest weighs one part of so many, at least one of `horizon_frames`.
-
-        Returns: the shares, shape = (..., count, count), and what is left of the mean before the
-            first value, shape = (..., count, 1).
-        """
-        weights = heard / np.minimum(counts, self.settings.horizon_frames)
-        left = np.cumsum(np.log1p(-weights), axis=-1)
-        shares = np.exp(np.minimum(left[..., :, None] - left[..., None, :], 0))
-        shares = np.tril(shares) * weights[..., None, :]
-        return shares.astype(np.float32), np.exp(left).astype(np.float32)[..., None]
+    Normalisation subtracts from each frame the running mean up to it: nothing later is looked at.
+    Digital silence tells nothing of voice or microphone. If the mean followed it, silence would end
+    up at zero, where the model sees a masked word rather than a pause.
+    """
+    window = np.hanning(settings.window + 1)[:-1]
+    first, last = settings.fft_range
+    is_mel = settings.kind == "log_mel"
+    deviation = np.array(settings.deviation or np.ones(settings.size))
+    return Features(
+        window=np.asarray(window / np.sqrt(np.sum(window**2)), np.float32),
+        hop=settings.hop,
+        fft=settings.fft,
+        first=first,
+        bank=mel_bank(settings) if is_mel else np.eye(last - first, dtype=np.float32),
+        floor=10 ** (settings.floor / 10),
+        silence=(settings.floor + SILENCE) * np.log(10) / 10,
+        scale=np.asarray(1 / deviation, np.float32),
+        prior_frames=settings.prior_frames,
+        prior_level_frames=settings.prior_level_frames,
+        horizon_frames=settings.horizon_frames,
+    )
 
 
 def mel_bank(settings: FeatureSettings) -> FloatArray:

@@ -182,16 +182,13 @@ class Segments:
         def seconds(frame: int) -> Seconds:
             return max(start, round(start + frame * step - delay, 3))  # ms, for people to read
 
-        return [
-            Word(
-                word.text,
-                seconds(word.start_frame),
-                min(seconds(word.end_frame), end),
-                word.confidence,
-            )
-            for word in decoded
-            if seconds(word.start_frame) < end
-        ]
+        words = []
+        for word in decoded:
+            begin = seconds(word.start_frame)
+            if begin < end:
+                last = min(seconds(word.end_frame), end)
+                words.append(Word(word.text, begin, last, word.confidence))
+        return words
 
 
 class _Recent:

@@ -28,6 +28,8 @@
 namespace py = pybind11;
 using namespace ds2;
 
+void bind_features(py::module_& m);  // bindings_features.cc
+
 namespace {
 
 // pybind11's holders are of non-const type; nothing below changes a shared object.
@@ -372,7 +374,10 @@ py::array_t<int32_t> align_words(const py::array& scores,
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
-  m.doc() = "CTC prefix beam search with a lexicon and an n-gram language model; CTC alignment.";
+  m.doc() =
+      "Feature frames; CTC prefix beam search with a lexicon and an n-gram language model; CTC "
+      "alignment.";
+  bind_features(m);
   bind_language(m);
   bind_words(m);
   bind_search(m);

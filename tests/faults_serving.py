@@ -18,8 +18,8 @@ SERVING_FAULTS = (
     Fault(
         "means of other recordings of the batch",
         "ds2edge/features.py",
-        "        for state, seen, last in zip(states, counts",
-        "        for state, seen, last in zip(states[::-1], counts",
+        "        for state, piece, (_, mean, count, powers) in zip(states, pieces",
+        "        for state, piece, (_, mean, count, powers) in zip(states[::-1], pieces",
         (FEATURES, "-k", "together"),
     ),
     Fault(

@@ -17,6 +17,7 @@ SETTINGS = [
     FeatureSettings(kind="log_spectrogram", window=320, high=8000.0, prior_frames=5),
     FeatureSettings(bins=20, mean=tuple(np.linspace(-9, -3, 20)), deviation=(2.0,) * 20),
     FeatureSettings(floor=-110.0, prior_level_frames=20, horizon_frames=150),
+    FeatureSettings(kind="log_spectrogram", window=319, fft=330, low=0.0, high=8000.0),
 ]
 
 
@@ -149,6 +150,7 @@ def test_mel_bank_covers_the_band() -> None:
         {"kind": "mfcc"},
         {"hop": 0},
         {"window": 600},
+        {"fft": 513},
         {"low": 7000.0},
         {"prior_frames": 0.0},
         {"horizon_frames": 1.9, "prior_frames": 1.0, "prior_level_frames": 1.0},

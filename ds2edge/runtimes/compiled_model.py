@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class _Call:
             self._index, list(self._inputs.values()), list(self._outputs.values())
         )
         return {
-            name: buffer.read(int(np.prod(shape)), np.float32).reshape(shape)
+            name: buffer.read(prod(shape), np.float32).reshape(shape)
             for (name, buffer), shape in zip(
                 self._outputs.items(), self.output_shapes.values(), strict=True
             )
