@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ds2edge._native import stack, unstack
 from ds2edge.bundle import StepGrid
 from ds2edge.errors import BackendError, BundleError
 from ds2edge.runtimes.runtime import Runtime, Tensors
@@ -163,15 +164,18 @@ class StepModel:
                 raise BackendError(
                     f"a step takes 1 to {grid.chunk_frames} frames, got {len(frames)}"
                 )
-            features[i, : len(frames)] = frames
             steps.append(-(-len(frames) // grid.time_stride))
             valid[i, : steps[i]] = 1
+        stack(chunks, features)
         inputs = {"features": features, "valid": valid, **self._gathered(states, size)}
         outputs = self._runtime.run("step" if size == 1 else f"step_{size}", inputs)
         log_probs = log_softmax(outputs.pop("logits"))
-        for i, state in enumerate(states):
-            # Of several, each its own: a view would keep those of all streams.
-            state.tensors = {n: t[i : i + 1].copy() if size > 1 else t for n, t in outputs.items()}
+        if size == 1:
+            states[0].tensors = outputs
+        else:  # each its own: a view would keep those of all streams
+            parts = {name: unstack(tensor, len(states)) for name, tensor in outputs.items()}
+            for i, state in enumerate(states):
+                state.tensors = {name: rows[i] for name, rows in parts.items()}
         return [self._due(*one) for one in zip(states, log_probs, steps, strict=False)]
 
     def _gathered(self, states: Sequence[AcousticState], size: int) -> Tensors:
@@ -180,8 +184,7 @@ class StepModel:
         gathered = {}
         for name, shape in self._shapes.items():
             gathered[name] = np.zeros((size, *shape[1:]), np.float32)
-            for i, state in enumerate(states):
-                gathered[name][i] = state.tensors[name][0]
+            stack([state.tensors[name] for state in states], gathered[name])
         return gathered
 
     def _due(self, state: AcousticState, log_probs: FloatArray, valid_steps: int) -> FloatArray:

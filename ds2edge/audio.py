@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from ds2edge import _native
 from ds2edge.errors import AudioError, StreamError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]  # samples; full scale is 1
@@ -189,19 +190,18 @@ def _accepted() -> str:
 def _mono(array: npt.NDArray[Any]) -> FloatArray:
     """The channels' mean as float32 of full scale 1; shape = (n,). Always a copy.
 
-    Channel by channel: a sum along the other axis would depend on the length and memory order.
+    Channels are added in their order: NumPy's sum would depend on the length and memory order.
 
     Raises:
         AudioError: NaN, infinity or a value far beyond full scale.
     """
     columns = [array] if array.ndim == 1 else list(array.T)
-    total: FloatArray | None = None
-    for column in columns:
-        if column.dtype.kind == "f":
+    if array.dtype.kind == "f":
+        for column in columns:
             check_range(column)
-        heard = column.astype(np.float32)
-        total = heard if total is None else total + heard
-    return np.asarray(total, np.float32) * np.float32(SCALES[_name(array.dtype)] / len(columns))
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return _native.mono(array, SCALES[_name(array.dtype)] / len(columns))
 
 
 def check_range(column: npt.NDArray[Any]) -> None:

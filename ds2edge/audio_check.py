@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from ds2edge._native import Features, join, peak
 from ds2edge.results import Seconds
 
 LOOKED_AT: Seconds = 10.0  # of audio, again and again
@@ -32,38 +33,39 @@ class AudioCheck:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
         self._warned: set[str] = set()
-        self._block = np.zeros(round(sample_rate / LOOKS), np.float32)  # is filled, then looked at
+        self._length = round(sample_rate / LOOKS)  # of a block
+        self._window = min(WINDOW, self._length) // 2 * 2
+        self._bands = _two_bands(sample_rate, self._window)
+        self._pieces: list[FloatArray] = []  # of the block that is not full yet
         self._filled = self._blocks = self._clipped = 0
         self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
         """Take mono samples, in any pieces."""
         while len(samples):
-            piece = samples[: len(self._block) - self._filled]
+            piece = samples[: self._length - self._filled]
             samples = samples[len(piece) :]
-            self._block[self._filled : self._filled + len(piece)] = piece
+            self._pieces.append(piece)
             self._filled += len(piece)
-            if self._filled == len(self._block):
-                self._look()
-                self._filled = 0
+            if self._filled == self._length:
+                self._look(join(self._pieces))
+                self._pieces, self._filled = [], 0
             if self._blocks == LOOKED_AT * LOOKS:
                 self._judge()
                 self._forget()
 
-    def _look(self) -> None:
+    def _look(self, block: FloatArray) -> None:
         self._blocks += 1
-        peak = max(float(self._block.max()), -float(self._block.min()))
-        self._peak = max(self._peak, peak)
-        if peak >= CLIPPED_LEVEL:
-            self._clipped += int(np.count_nonzero(np.abs(self._block) >= CLIPPED_LEVEL))
-        recent = self._block[-WINDOW:]
-        spectrum = np.abs(np.fft.rfft(recent * _window(len(recent)))) ** 2
-        above = round(1.05 * NARROW / self._rate * len(recent))
-        self._power += float(spectrum.sum())
-        self._power_above += float(spectrum[above:].sum())
+        loudest = peak(block)
+        self._peak = max(self._peak, loudest)
+        if loudest >= CLIPPED_LEVEL:
+            self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_LEVEL))
+        (powers,) = np.exp(self._bands.log_power(block[-self._window :], 1))
+        self._power += float(powers[0])
+        self._power_above += float(powers[1])
 
     def _judge(self) -> None:
-        count = self._blocks * len(self._block)
+        count = self._blocks * self._length
         if self._clipped > CLIPPED_SHARE * count:
             share = 100 * self._clipped / count
             self._warn("clipped", f"{share:.1f} % of the audio is clipped: record it less loudly")
@@ -90,5 +92,20 @@ class AudioCheck:
 
 
 @cache
-def _window(length: int) -> npt.NDArray[np.float64]:
-    return np.hanning(length)
+def _two_bands(rate: float, window: int) -> Features:
+    """The power of all there is, and of what is above `NARROW`."""
+    bank = np.ones((window // 2 + 1, 2), np.float32)
+    bank[: round(1.05 * NARROW / rate * window), 1] = 0
+    return Features(
+        window=np.hanning(window).astype(np.float32),
+        hop=window,
+        fft=window,
+        first=0,
+        bank=bank,
+        floor=1e-30,  # of digital silence there is a logarithm, too
+        silence=0.0,
+        scale=np.ones(2, np.float32),
+        prior_frames=1.0,
+        prior_level_frames=1.0,
+        horizon_frames=1.0,
+    )

@@ -66,10 +66,12 @@ class Silence:
 
     def hear(self, log_probs: FloatArray, step: Seconds) -> None:
         """Take the next outputs, of `step` seconds each; shape = (outputs, tokens)."""
-        tokens = np.flatnonzero(log_probs[:, BLANK] < BLANK_ENOUGH)
-        after = len(log_probs) - 1 - int(tokens[-1]) if len(tokens) else None
         self.seconds += len(log_probs) * step
-        self.blank = self.blank + len(log_probs) * step if after is None else after * step
+        for after, blank in enumerate(reversed(log_probs[:, BLANK].tolist())):
+            if blank < BLANK_ENOUGH:
+                self.blank = after * step
+                return
+        self.blank += len(log_probs) * step
 
 
 def is_endpoint(

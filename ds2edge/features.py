@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge._native import Features
+from ds2edge._native import Features, join
 from ds2edge.errors import ConfigError
 from ds2edge.plain_values import from_dict
 
@@ -162,7 +162,7 @@ class FeatureExtractor:
 
     def cut(self, state: FeatureState, samples: FloatArray) -> list[FloatArray]:
         """Take samples; return the stretches that `frames` makes the chunks of, in order."""
-        state.pending = np.concatenate([state.pending, samples])
+        state.pending = join([state.pending, samples])
         advance = self.chunk_frames * self.settings.hop
         begins = range(0, len(state.pending) - self._chunk_samples + 1, advance)
         pieces = [state.pending[begin : begin + self._chunk_samples] for begin in begins]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ds2edge._native import join
 from ds2edge.audio import FloatArray
 from ds2edge.audio_check import AudioCheck
 from ds2edge.decoder import DecodedWord, Decoder
@@ -207,7 +208,7 @@ class _Recent:
         """Append copies of samples; shape = (n,)."""
         self._length += len(samples)
         last = [self._pieces.pop()] if len(self._pieces[-1]) < self._piece else []
-        self._pieces.append(np.concatenate([*last, samples]))
+        self._pieces.append(join([*last, samples]))
         while self._length - len(self._pieces[0]) >= self._most:
             self._length -= len(self._pieces.popleft())
 

@@ -30,6 +30,10 @@ def stands_apart(before: str, after: str) -> bool:
 
 def join(texts: Iterable[str]) -> str:
     """Words as they are written one after the other: open the door, but 打开门, 看cnn的人."""
+    texts = list(texts)
+    spaced = " ".join(texts)
+    if not _IS_UNSPACED.search(spaced):
+        return spaced
     parts: list[str] = []
     for text in texts:
         if parts and stands_apart(parts[-1], text):

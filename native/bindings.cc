@@ -29,6 +29,7 @@ namespace py = pybind11;
 using namespace ds2;
 
 void bind_features(py::module_& m);  // bindings_features.cc
+void bind_arrays(py::module_& m);     // bindings_arrays.cc
 
 namespace {
 
@@ -378,6 +379,7 @@ PYBIND11_MODULE(_native, m) {
       "Feature frames; CTC prefix beam search with a lexicon and an n-gram language model; CTC "
       "alignment.";
   bind_features(m);
+  bind_arrays(m);
   bind_language(m);
   bind_words(m);
   bind_search(m);

@@ -14,8 +14,8 @@ FAULTS_AROUND = (
     Fault(
         "NaN accepted",
         "ds2edge/audio.py",
-        '        if column.dtype.kind == "f":\n            check_range(column)\n',
-        "",
+        "            check_range(column)\n",
+        "            pass\n",
         (INPUT, "-k", "bad_block"),
     ),
     Fault(
@@ -59,7 +59,7 @@ FAULTS_AROUND = (
     Fault(
         "audio check looks at the end of blocks only",
         "ds2edge/audio_check.py",
-        "            piece = samples[: len(self._block) - self._filled]\n",
+        "            piece = samples[: self._length - self._filled]\n",
         "            piece = samples\n",
         (AUDIO_CHECK,),
     ),

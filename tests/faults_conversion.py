@@ -11,8 +11,8 @@ CONVERSION_FAULTS = (
     Fault(
         "state of another stream of the batch",
         "ds2edge/acoustic.py",
-        "                gathered[name][i] = state.tensors[name][0]\n",
-        "                gathered[name][i - 1] = state.tensors[name][0]\n",
+        "            stack([state.tensors[name] for state in states], gathered[name])\n",
+        "            stack([state.tensors[name] for state in states[::-1]], gathered[name])\n",
         (CONVERT, "-k", "side_by_side"),
     ),
     Fault(

@@ -28,6 +28,7 @@ from ds2edge import Final, StreamOptions, Transcriber
 from ds2edge.errors import AudioError, BackendError, ConfigError, DecoderError, StreamError
 from ds2edge.pipeline import Step
 from ds2edge.serving import lane
+from ds2edge.serving.asynchronous import Bell, bell_of
 from ds2edge.serving.dispatcher import Dispatcher
 
 pytestmark = pytest.mark.usefixtures("no_hang")
@@ -337,3 +338,18 @@ def test_asyncio_flush_options_close_and_errors(transcriber: Transcriber) -> Non
 
     with Dispatcher(transcriber) as dispatcher:
         asyncio.run(run(dispatcher))
+
+
+def test_a_bell_sets_whatever_many_threads_ring() -> None:
+    async def run() -> Bell:
+        bell = bell_of(asyncio.get_running_loop())
+        assert bell_of(asyncio.get_running_loop()) is bell
+        events = [asyncio.Event() for _ in range(2000)]
+        with ThreadPoolExecutor(4) as pool:
+            for part in range(4):
+                pool.submit(lambda own: [bell.ring(event) for event in own], events[part::4])
+            waiting = asyncio.gather(*(event.wait() for event in events))
+            await asyncio.wait_for(waiting, PATIENCE)
+        return bell
+
+    asyncio.run(run()).ring(asyncio.Event())  # the loop is closed: nobody listens

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
@@ -33,7 +36,7 @@ class AsyncLiveStream:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Use `Dispatcher.async_stream`; or this in a thread, with the loop that will use it."""
-        self._loop = loop or asyncio.get_running_loop()
+        self._bell = bell_of(loop or asyncio.get_running_loop())
         self._decoder = dispatcher.transcriber.decoder
         self._changed = asyncio.Event()
         self._stream = dispatcher.stream(sample_rate, options, self._wake)
@@ -92,5 +95,43 @@ class AsyncLiveStream:
                 await self._changed.wait()
 
     def _wake(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
-            self._loop.call_soon_threadsafe(self._changed.set)
+        self._bell.ring(self._changed)
+
+
+class Bell:
+    """Sets events of one event loop from other threads, many by one call.
+
+    A call into a loop is a system call, during which other threads take Python's lock: with a
+    hundred streams, the thread that tells of one after the other would get nowhere.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use `bell_of`."""
+        self._loop = weakref.ref(loop)
+        self._rung: deque[asyncio.Event] = deque()
+        self._is_called = False
+
+    def ring(self, event: asyncio.Event) -> None:
+        """Set an event soon; from any thread."""
+        self._rung.append(event)
+        if not self._is_called:  # else what has been called will see it
+            self._is_called = True
+            loop = self._loop()
+            with suppress(RuntimeError):  # the loop is closed: nobody listens
+                if loop:
+                    loop.call_soon_threadsafe(self._set_all)
+
+    def _set_all(self) -> None:
+        self._is_called = False  # first: who rings from here on calls again
+        while self._rung:
+            self._rung.popleft().set()
+
+
+_bells: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bell] = weakref.WeakKeyDictionary()
+_bells_lock = threading.Lock()
+
+
+def bell_of(loop: asyncio.AbstractEventLoop) -> Bell:
+    """The one of a loop; from any thread."""
+    with _bells_lock:
+        return _bells.setdefault(loop, Bell(loop))

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ds2edge._native import join
 from ds2edge.audio import FloatArray
 from ds2edge.decoder import LogProbs
 from ds2edge.pipeline import Step, Work
@@ -92,7 +93,7 @@ class Lane:
         """Let samples wait to be heard."""
         self._waiting += len(samples)
         if self._tasks and 0 < len(self._tasks[-1].samples) < self._most_joined:
-            samples = np.concatenate([self._tasks.pop().samples, samples])
+            samples = join([self._tasks.pop().samples, samples])
         if len(samples):
             self._tasks.append(_Task(time.perf_counter(), samples))
 
@@ -220,7 +221,7 @@ class Lane:
             if len(samples) > needed:
                 self._tasks.appendleft(_Task(arrived, samples[needed:]))
             needed -= len(pieces[-1])
-        joined = np.concatenate(pieces)
+        joined = join(pieces)
         self._waiting -= len(joined)
         return _Task(arrived, joined)
 
