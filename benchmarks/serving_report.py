@@ -115,7 +115,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(11, 8), layout="constrained")
         panels = figure.subplots(2, 2).ravel()
-        told = [row for row in rows if row.is_on_time]
+        told = sorted((row for row in rows if row.is_on_time), key=lambda row: row.streams)
         _draw_times(
             panels[0], told, "acoustic", "a chunk's arrival to the end of its acoustic step"
         )
@@ -129,7 +129,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 def _draw_times(axes: Axes, rows: Sequence[Row], name: str, title: str) -> None:
     for way, colour in COLOURS.items():
-        some = sorted((row for row in rows if row.way == way), key=lambda row: row.streams)
+        some = [row for row in rows if row.way == way]
         streams = [row.streams for row in some]
         for share, line, label in ((0.5, ":", f"{way}, median"), (0.98, "-", f"{way}, 98 %")):
             times = [1000 * getattr(row.found, name).quantile(share) for row in some]
@@ -154,12 +154,12 @@ def _draw_batches(axes: Axes, rows: Sequence[Row]) -> None:
         axes.bar(names, parts, bottom=below, label=label, color=shade)
         below = [low + part for low, part in zip(below, parts, strict=True)]
     axes.set(title="sizes of eager batches", ylabel="% of batches")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _draw_processors(axes: Axes, rows: Sequence[Row]) -> None:
     for way, colour in COLOURS.items():
-        some = sorted((row for row in rows if row.way == way), key=lambda row: row.streams)
+        some = [row for row in rows if row.way == way]
         streams = [row.streams for row in some]
         for name, line in (("server", "-"), ("clients", ":")):
             used = [100 * getattr(row.window, name) / row.window.at for row in some]

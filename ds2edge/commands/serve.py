@@ -91,8 +91,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _transcriber(arguments: argparse.Namespace) -> Transcriber:
     """On a CPU with LiteRT's Interpreter, unless another runtime is asked for.
 
-    LiteRT's CompiledModel keeps Python's lock while it computes, and the network has to wait: half
-    as many streams are served (benchmarks/serving.py --backend litert).
+    LiteRT's CompiledModel keeps Python's lock while it computes, and the network has to wait: far
+    fewer streams are served (benchmarks/serving.py --backend litert).
     """
     given = given_backend(arguments)
     transcriber = Transcriber(arguments.bundle, **given)
