@@ -168,6 +168,8 @@ class Speaker(asyncio.Protocol):
 
     def close(self, rudely: bool = False) -> None:
         """Without a word; rudely: such that the system tells the server of an error."""
+        if self.gone.is_set():  # asyncio does not always bear it
+            return
         if rudely:
             linger = struct.pack("ii", 1, 0)
             connection = self._transport.get_extra_info("socket")

@@ -36,16 +36,16 @@ from ds2edge.progress import track
 from ds2edge.results import Seconds
 
 SPEECH: Seconds = 20.0  # of each connection
-IDLE: Seconds = 10.0  # after which the server is to close
+IDLE: Seconds = 20.0  # after which the server is to close
 READER: Seconds = 3.0  # in which a client has to read, and the server gives it a while more
-UNREAD: Seconds = 15.0  # after which it must have given up
+UNREAD: Seconds = 30.0  # after which it must have given up, though it has much else to do
 EVERY: Seconds = 5.0  # between two looks at the server
 SHARE, SLACK = 0.02, 4.0  # that memory may grow, or so many MB, in the second half
 THREADS = 16  # that the server may have more, in its pools
 QUIET: Seconds = 15.0  # after the last client, in which the server lets go of what it had
 
 EPILOG = """examples:
-  python benchmarks/serving_soak.py --streams 120 --plot soak.png
+  python benchmarks/serving_soak.py --streams 100 --plot soak.png
   python benchmarks/serving_soak.py --minutes 1 --streams 10
 """
 
