@@ -8,7 +8,7 @@ KENLM_SDIST := $(firstword $(wildcard build/*/kenlm/kenlm-*.tar.gz))
 SECONDS ?= 60
 # The Python tests of the native module, for its build under AddressSanitizer.
 NATIVE_PYTEST := $(wildcard tests/test_decoder*.py tests/test_confidence.py) tests/test_lexicon.py \
-  tests/test_alignment.py tests/test_features.py \
+  tests/test_alignment.py tests/test_features.py tests/test_native_arrays.py \
   tests/test_language_model.py tests/test_language_model_damage.py
 SANITIZED := UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1
 
