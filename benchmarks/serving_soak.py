@@ -38,7 +38,7 @@ from ds2edge.results import Seconds
 SPEECH: Seconds = 20.0  # of each connection
 IDLE: Seconds = 20.0  # after which the server is to close
 READER: Seconds = 3.0  # in which a client has to read, and the server gives it a while more
-UNREAD: Seconds = 30.0  # after which it must have given up, though it has much else to do
+UNREAD: Seconds = 15.0  # after which it must have given up, and has not cut the connection off yet
 EVERY: Seconds = 5.0  # between two looks at the server
 SHARE, SLACK = 0.02, 4.0  # that memory may grow, or so many MB, in the second half
 THREADS = 16  # that the server may have more, in its pools
