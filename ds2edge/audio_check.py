@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge._native import Features, join, peak
+from ds2edge._native import Features, peak, stack
 from ds2edge.results import Seconds
 
 LOOKED_AT: Seconds = 10.0  # of audio, again and again
@@ -33,39 +33,38 @@ class AudioCheck:
         """`sample_rate` in Hz, of the samples that are looked at."""
         self._rate = sample_rate
         self._warned: set[str] = set()
-        self._length = round(sample_rate / LOOKS)  # of a block
-        self._window = min(WINDOW, self._length) // 2 * 2
+        self._block = np.zeros(round(sample_rate / LOOKS), np.float32)  # is filled, then looked at
+        self._window = min(WINDOW, len(self._block)) // 2 * 2
         self._bands = _two_bands(sample_rate, self._window)
-        self._pieces: list[FloatArray] = []  # of the block that is not full yet
         self._filled = self._blocks = self._clipped = 0
         self._peak = self._power = self._power_above = 0.0
 
     def hear(self, samples: FloatArray) -> None:
         """Take mono samples, in any pieces."""
         while len(samples):
-            piece = samples[: self._length - self._filled]
+            piece = samples[: len(self._block) - self._filled]
             samples = samples[len(piece) :]
-            self._pieces.append(piece)
+            stack([piece], self._block[None, self._filled : self._filled + len(piece)])
             self._filled += len(piece)
-            if self._filled == self._length:
-                self._look(join(self._pieces))
-                self._pieces, self._filled = [], 0
+            if self._filled == len(self._block):
+                self._look()
+                self._filled = 0
             if self._blocks == LOOKED_AT * LOOKS:
                 self._judge()
                 self._forget()
 
-    def _look(self, block: FloatArray) -> None:
+    def _look(self) -> None:
         self._blocks += 1
-        loudest = peak(block)
+        loudest = peak(self._block)
         self._peak = max(self._peak, loudest)
         if loudest >= CLIPPED_LEVEL:
-            self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_LEVEL))
-        (powers,) = np.exp(self._bands.log_power(block[-self._window :], 1))
+            self._clipped += int(np.count_nonzero(np.abs(self._block) >= CLIPPED_LEVEL))
+        (powers,) = np.exp(self._bands.log_power(self._block[-self._window :], 1))
         self._power += float(powers[0])
         self._power_above += float(powers[1])
 
     def _judge(self) -> None:
-        count = self._blocks * self._length
+        count = self._blocks * len(self._block)
         if self._clipped > CLIPPED_SHARE * count:
             share = 100 * self._clipped / count
             self._warn("clipped", f"{share:.1f} % of the audio is clipped: record it less loudly")

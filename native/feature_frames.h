@@ -12,19 +12,19 @@ namespace ds2 {
 
 // A filter over neighbouring Fourier bins.
 struct Band {
-  size_t first;                // bin, counted from the first that is looked at
+  size_t first;  // bin, counted from the first that is looked at
   std::vector<double> weights;
 };
 
 struct FeatureOptions {
-  std::vector<float> window;  // factor of each sample of a frame
-  size_t hop = 0;             // samples between frames
-  size_t fft = 0;             // points of the Fourier transform, no less than the window
-  size_t first = 0, last = 0; // bins that are looked at
-  std::vector<Band> bands;    // what a frame consists of
-  double floor = 0;           // added to every power
-  float silence = 0;          // a frame with nothing above it does not move the mean
-  std::vector<float> scale;   // of each value, after the mean is subtracted
+  std::vector<float> window;      // factor of each sample of a frame
+  size_t hop = 0;                 // samples between frames
+  size_t fft = 0;                 // points of the Fourier transform, no less than the window
+  size_t first = 0, last = 0;     // bins that are looked at, the last excluded
+  std::vector<Band> bands;        // what a frame consists of
+  double floor = 0;               // added to every power
+  float silence = 0;              // a frame with nothing above it does not move the mean
+  std::vector<float> scale;       // of each value, after the mean is subtracted
   double prior_frames = 0;        // that the mean counts for at the start,
   double prior_level_frames = 0;  // and that of all bins
   double horizon_frames = 0;      // that the mean remembers

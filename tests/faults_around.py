@@ -59,7 +59,7 @@ FAULTS_AROUND = (
     Fault(
         "audio check looks at the end of blocks only",
         "ds2edge/audio_check.py",
-        "            piece = samples[: self._length - self._filled]\n",
+        "            piece = samples[: len(self._block) - self._filled]\n",
         "            piece = samples\n",
         (AUDIO_CHECK,),
     ),
