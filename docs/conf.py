@@ -92,6 +92,8 @@ def _as_written(
     """The signature with its annotations as the source has them, not as they evaluate."""
     if arguments is None or what not in ("class", "exception", "function", "method"):
         return None
+    if inspect.isbuiltin(value):  # native, imported there, and not documented
+        return None
     signature = inspect.signature(value)
     if what == "method" and inspect.isfunction(value):
         owner, _, last = name.rpartition(".")
