@@ -169,12 +169,12 @@ class Clients:
         return CLOSED
 
     async def go_deaf(self, speaker: Speaker) -> str:
-        """Speaks all that it has, and does not read until it should have been dropped."""
+        """Speaks all that it has, and reads only after it was dropped; cut off, it gets no code."""
         speaker.go_deaf()
         speaker.chop(SEGMENT, TIMES)
         await asyncio.sleep(self._orders.unread)
         speaker.listen()
-        return await self._closed(speaker, {4409})
+        return await self._closed(speaker, {4409, 1006})
 
     async def talk_nonsense(self, speaker: Speaker) -> str:
         """Sends what nobody may send, in the midst of its speech."""

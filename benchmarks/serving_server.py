@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.request import ProxyHandler, build_opener
 
 import common  # noqa: F401 - first: it pins threads
@@ -34,6 +34,8 @@ HISTOGRAMS = {
     name: f"ds2edge_{name}_seconds" for name in ("acoustic", "text", "queue", "step", "search")
 }
 BATCHES, TRANSCRIBED = "ds2edge_batch_size", "ds2edge_audio_transcribed_seconds_total"
+ENDINGS = "ds2edge_endings_total"
+Samples: TypeAlias = dict[str, list[tuple[dict[str, str], float]]]  # labels and values, by name
 
 
 class ServerError(Exception):
@@ -104,6 +106,11 @@ class Server:
         """What it has measured of itself until now."""
         return parse_metrics(self.get("/metrics").decode())
 
+    def endings(self) -> dict[str, int]:
+        """How many streams have ended in which way: "finished", "vanished", or an error's code."""
+        found = parse_samples(self.get("/metrics").decode()).get(ENDINGS, [])
+        return {labels["code"]: int(value) for labels, value in found}
+
     def get(self, path: str) -> bytes:
         """Raises OSError."""
         direct = build_opener(ProxyHandler({}))
@@ -121,12 +128,7 @@ def free_port() -> int:
 
 def parse_metrics(text: str) -> Snapshot:
     """From the text that Prometheus reads."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    samples: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(text):
-        for name, labels, value, *_ in family.samples:
-            samples.setdefault(name, []).append((labels, value))
+    samples = parse_samples(text)
 
     def histogram(name: str) -> Times:
         buckets = sorted(
@@ -147,6 +149,17 @@ def parse_metrics(text: str) -> Snapshot:
         steps=int(samples[f"{BATCHES}_sum"][0][1]),
         transcribed=samples[TRANSCRIBED][0][1],
     )
+
+
+def parse_samples(text: str) -> Samples:
+    """The same, as it stands."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            samples.setdefault(name, []).append((labels, value))
+    return samples
 
 
 def main() -> int:

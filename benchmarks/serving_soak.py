@@ -22,7 +22,7 @@ from statistics import median
 
 import numpy as np
 from common import print_table  # first: it pins threads
-from serving_conduct import CONDUCTS, Orders, is_right, work
+from serving_conduct import CONDUCTS, DEAF, Orders, is_right, work
 from serving_figures import Snapshot
 from serving_processes import running, shared_out
 from serving_report import ms
@@ -38,7 +38,7 @@ from ds2edge.results import Seconds
 SPEECH: Seconds = 20.0  # of each connection
 IDLE: Seconds = 20.0  # after which the server is to close
 READER: Seconds = 3.0  # in which a client has to read, and the server gives it a while more
-UNREAD: Seconds = 15.0  # after which it must have given up, and has not cut the connection off yet
+UNREAD: Seconds = 45.0  # after which a server with this load must have said so much, and given up
 EVERY: Seconds = 5.0  # between two looks at the server
 SHARE, SLACK = 0.02, 4.0  # that memory may grow, or so many MB, in the second half
 THREADS = 16  # that the server may have more, in its pools
@@ -81,10 +81,11 @@ def main() -> int:
         told = [pipe.recv() for pipe in pipes]
         time.sleep(QUIET)
         after = look(server, time.monotonic() - begin)
+        dropped = server.endings().get("slow_reader", 0)
         code, said = server.stop(), server.said()
     outcomes: Counter[tuple[str, str]] = sum((each for each, _ in told), Counter())
     seconds = sum(each for _, each in told)
-    faults = [*wrong(outcomes), *grown(looks), *left(before, after)]
+    faults = [*wrong(outcomes), *unread(outcomes, dropped), *grown(looks), *left(before, after)]
     faults += [f"the server ended with exit code {code}: {said}"] if code else []
     print_outcomes(outcomes)
     print_looks([before, *looks, after])
@@ -148,6 +149,13 @@ def wrong(outcomes: Mapping[tuple[str, str], int]) -> Iterator[str]:
     missing = set(CONDUCTS) - {kind for kind, _ in outcomes}
     if missing:
         yield f"too short, no client {', none '.join(sorted(missing))}"
+
+
+def unread(outcomes: Mapping[tuple[str, str], int], dropped: int) -> Iterator[str]:
+    """By its own count the server drops those clients that do not read, and no others."""
+    deaf = sum(count for (kind, _), count in outcomes.items() if kind == DEAF)
+    if dropped != deaf:
+        yield f"{dropped} clients were dropped for not reading, {deaf} did not read"
 
 
 def grown(looks: Sequence[Look]) -> Iterator[str]:

@@ -305,6 +305,9 @@ def test_clients_that_came_out_wrong_are_told() -> None:
     bad = {**right, ("speaks", "of other text"): 2, ("vanishes", "closed with 1011, not [4]"): 1}
     assert len(list(soak.wrong(bad))) == 2
     assert "too short" in next(soak.wrong({("speaks", conduct.RIGHT): 1}))
+    deaf = {("speaks", conduct.RIGHT): 3, (conduct.DEAF, "closed with 1006, as documented"): 2}
+    assert list(soak.unread(deaf, dropped=2)) == []
+    assert "3 clients were dropped" in next(soak.unread(deaf, dropped=3))
 
 
 def test_recordings_are_at_hand() -> None:
