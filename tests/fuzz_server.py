@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
@@ -44,6 +44,7 @@ from server_frames import (
 
 from ds2edge import Transcriber
 from ds2edge.audio_file import read_audio
+from ds2edge.progress import track
 
 PATIENCE = 30.0  # seconds that the server may take to close
 REST = 0.1  # seconds that it may wait for the rest of what is no whole frame
@@ -154,9 +155,9 @@ class Fuzzer:
         self._port, self._tally, self._chance = port, tally, random.Random(seed)
         self._first = list(first)
 
-    async def run(self, frames: int) -> None:
-        """Until so many frames of all fuzzers were answered."""
-        while self._tally.frames < frames:
+    async def run(self, turns: Iterator[int]) -> None:
+        """One connection for each turn that the other fuzzers leave."""
+        for _ in turns:
             self._kind = "connecting"
             try:
                 connection = await Connection.open(self._port)
@@ -281,7 +282,8 @@ async def _fuzz(
     fuzzers = [
         Fuzzer(server.port, tally, start * AT_ONCE + i, kinds[i::AT_ONCE]) for i in range(AT_ONCE)
     ]
-    await asyncio.gather(*(fuzzer.run(frames) for fuzzer in fuzzers))
+    turns = track(range(frames), "bad frames", frames)
+    await asyncio.gather(*(fuzzer.run(turns) for fuzzer in fuzzers))
     end.set()
     await beside
     watching.cancel()
