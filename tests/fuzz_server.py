@@ -330,7 +330,8 @@ def talk(url: str, transcriber: Transcriber, tally: Tally, count: int, start: in
     @settings(max_examples=count, deadline=None, database=None)
     @given(conversation=conversations())
     def run(conversation: Conversation) -> None:
-        assert check(url, conversation, transcriber) == ""
+        if wrong := check(url, conversation, transcriber):
+            raise AssertionError(wrong)
 
     try:
         run()

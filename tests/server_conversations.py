@@ -255,8 +255,11 @@ FAULTS = st.one_of(
         ),
     ),
     _bad_start(
-        "version", st.integers().filter(lambda n: n != 1).map(lambda n: {"version": n}), 4406
+        "version",
+        st.integers(-(10**13), 10**13).filter(lambda n: n != 1).map(lambda n: {"version": n}),
+        4406,
     ),
+    _bad_start("number", st.integers(min_value=10**15).map(lambda n: {"version": n})),
     _bad_start(
         "rate",
         st.one_of(
