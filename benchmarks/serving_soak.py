@@ -223,7 +223,7 @@ def draw(looks: Sequence[Look], path: Path) -> None:
         streams.plot(minutes, [one.streams for one in looks], color=INK)
         streams.set(title="streams that are open", ylim=(0, None))
         latency.plot(minutes[1:], late, color=INK)
-        latency.set(title="98 % of chunks, bursts too, are through the model in, ms", ylim=(0, None))
+        latency.set(title="98 % of chunks, bursts too, are heard in, ms", ylim=(0, None))
         latency.set_xlabel("minutes")
         for axes in (memory, streams, latency):
             axes.grid(alpha=0.3)

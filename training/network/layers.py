@@ -191,17 +191,17 @@ class SequenceConvolution(keras.layers.Layer):
                 (0, 0),
             ),
         )
-        kernel = self.kernel
+        kernel, stride = self.kernel, self.frequency_stride
         if x.shape[2] == self.frequency:
             # One position of the kernel: bins become channels. For a kernel of 191 bins, oneDNN
             # asks for 16 GB, and ends the process where it does not get them.
             values = x.shape[2] * x.shape[3]
             x = ops.reshape(x, (ops.shape(x)[0], -1, 1, values))
-            kernel = ops.reshape(kernel, (self.time, 1, values, self.channels))
+            kernel, stride = ops.reshape(kernel, (self.time, 1, values, self.channels)), 1
         x = ops.conv(
             ops.cast(x, self.precision),
             ops.cast(kernel, self.precision),
-            strides=(self.time_stride, self.frequency_stride if x.shape[2] > 1 else 1),
+            strides=(self.time_stride, stride),
             padding="valid",
             data_format="channels_last",
         )
