@@ -152,7 +152,7 @@ def parse_metrics(text: str) -> Snapshot:
 
 
 def parse_samples(text: str) -> Samples:
-    """The same, as it stands."""
+    """Labels and values of each metric, by its name, from the same text."""
     from prometheus_client.parser import text_string_to_metric_families
 
     samples: Samples = {}

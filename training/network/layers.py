@@ -194,7 +194,7 @@ class SequenceConvolution(keras.layers.Layer):
         kernel, stride = self.kernel, self.frequency_stride
         if x.shape[2] == self.frequency:
             # One position of the kernel: bins become channels. For a kernel of 191 bins, oneDNN
-            # asks for 16 GB, and ends the process where it does not get them.
+            # asks for up to 16 GB, and TensorFlow ends the process if it does not get them.
             values = x.shape[2] * x.shape[3]
             x = ops.reshape(x, (ops.shape(x)[0], -1, 1, values))
             kernel, stride = ops.reshape(kernel, (self.time, 1, values, self.channels)), 1
