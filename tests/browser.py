@@ -67,6 +67,24 @@ Promise.all(sockets.filter(({ start }) => start).map(told)).then(arguments[0]);
 """
 
 
+# Instead of a microphone, which skips where the machine is busy: the samples, then silence.
+SPEAK = """
+AudioContext.prototype.createMediaStreamSource = function () {
+  const bytes = Uint8Array.from(atob("%s"), (one) => one.charCodeAt(0));
+  const samples = Float32Array.from(new Int16Array(bytes.buffer), (one) => one / 32768);
+  const buffer = new AudioBuffer({ length: samples.length, sampleRate: %d });
+  buffer.copyToChannel(samples, 0);
+  const heard = new GainNode(this);
+  const silence = new ConstantSourceNode(this, { offset: 0 });
+  for (const source of [new AudioBufferSourceNode(this, { buffer }), silence]) {
+    source.connect(heard);
+    source.start();
+  }
+  return heard;
+};
+"""
+
+
 @dataclass(frozen=True)
 class Conversation:
     """What went over a WebSocket."""
@@ -128,6 +146,12 @@ class Browser:
         self.command("Page.addScriptToEvaluateOnNewDocument", source=LISTEN_IN)
         self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
+    def speak(self, path: Path) -> None:
+        """To the pages that are opened from here on, a 16-bit WAV file; none of it is skipped."""
+        samples, rate = soundfile.read(path, dtype="int16")
+        source = SPEAK % (base64.b64encode(samples.tobytes()).decode(), rate)
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+
     def open(self, url: str) -> None:
         """A page that was not there before, and remembers nothing."""
         self.driver.get("about:blank")
@@ -183,7 +207,10 @@ class Browser:
 
     def downloaded(self, pattern: str) -> Path:
         """The file that is there when it is complete; its name is used up."""
-        path = self.wait(lambda: next(self.downloads.glob(pattern), None))
+        # Its name is there before what is in it.
+        path = self.wait(
+            lambda: next((one for one in self.downloads.glob(pattern) if one.stat().st_size), None)
+        )
         assert isinstance(path, Path)
         return path.rename(self.downloads.parent / path.name)
 

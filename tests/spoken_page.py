@@ -23,7 +23,7 @@ class SkippedError(AssertionError):
 def again_if_skipped(test: Callable[..., None]) -> Callable[..., None]:
     """Where the machine is busy, Chromium's microphone skips before the page hears of it.
 
-    What the page itself loses it loses each time.
+    What the page itself loses it loses each time, and where `Browser.speak` is the microphone.
     """
 
     @functools.wraps(test)

@@ -13,7 +13,7 @@ from browser import Browser, browser, speak_into
 from conftest import SPEECH
 from selenium.webdriver.common.keys import Keys
 from served import served
-from spoken_page import check_text, hear_all, shown, start
+from spoken_page import again_if_skipped, check_text, hear_all, shown, start
 
 from ds2edge import Transcriber
 from ds2edge.serving.dispatcher import Dispatcher
@@ -35,6 +35,7 @@ def chromium(spoken: Path) -> Iterator[Browser]:
         yield chromium
 
 
+@again_if_skipped
 def test_words_appear_as_they_are_spoken(
     chromium: Browser, server: Server, transcriber: Transcriber, spoken: Path
 ) -> None:

@@ -36,7 +36,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium(spoken: Path) -> Iterator[Browser]:
-    with browser(spoken) as chromium:
+    with browser() as chromium:
+        chromium.speak(spoken)
         yield chromium
 
 
