@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,13 +22,14 @@ import common  # noqa: F401 - first: it pins threads
 import numpy as np
 from serving_speech import CHUNK, RATE, STAGGER, Finals, stagger
 from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from ds2edge.results import Seconds
 
 PINGS = 20  # a second, of all clients of a measurement together
+PING_BYTES = 125  # the most that there may be
 PATIENCE: Seconds = 60.0  # that connecting may take, and the end of what was said
 TICK: Seconds = 0.002  # what falls into the same one is sent together, which costs less
 AT_ONCE = 16  # connections that are being opened
@@ -71,11 +72,8 @@ class Speaker(asyncio.Protocol):
         number: int,
         track: int,
         frames: Sequence[bytes],
-        options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`options`: fields of `StreamOptions`."""
         self.told = Told(track)
-        self._options = dict(options or {})
         self.ready, self.done, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._protocol = ClientProtocol(parse_uri(url), max_size=None)
         self._number, self._frames = number, frames
@@ -95,8 +93,7 @@ class Speaker(asyncio.Protocol):
         for event in self._protocol.events_received():
             if isinstance(event, Response):
                 if self._protocol.handshake_exc is None:
-                    start = {"type": "start", "version": 1, "sample_rate": RATE}
-                    self._say({**start, "options": self._options})
+                    self._say({"type": "start", "version": 1, "sample_rate": RATE})
                 else:
                     self._fail(str(self._protocol.handshake_exc))
             elif isinstance(event, Frame):
@@ -107,7 +104,7 @@ class Speaker(asyncio.Protocol):
         self._protocol.receive_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.told.code = self._protocol.close_code
+        self.told.code = self._protocol.close_code or CloseCode.ABNORMAL_CLOSURE
         if self.told.ended is None:
             self._fail(f"closed with {self.told.code}: {self._protocol.close_reason}")
         self.done.set()
@@ -120,10 +117,15 @@ class Speaker(asyncio.Protocol):
         self._begin = begin + stagger(self._number)
         self._loop.call_at(self._begin, self._speak_next, 0)
 
-    def ping(self) -> None:
-        """The answer shows how long the server's event loop lets what arrives wait."""
+    def ping(self, times: int = 1) -> None:
+        """The answer shows how long the server's event loop lets what arrives wait.
+
+        As many bytes come back as were sent.
+        """
         if not self.done.is_set():
-            self._protocol.send_ping(repr(self._loop.time()).encode())
+            data = repr(self._loop.time()).encode().ljust(PING_BYTES)
+            for _ in range(times):
+                self._protocol.send_ping(data)
             self._write()
 
     def burst(self) -> None:
@@ -132,13 +134,6 @@ class Speaker(asyncio.Protocol):
             self._transport.write(frame)
         self.told.sent = len(self._frames) * CHUNK
         self._finish()
-
-    def chop(self, seconds: Seconds, times: int) -> None:
-        """Say all of it at once, so many times, in segments of so long."""
-        for number, frame in enumerate([*self._frames] * times):
-            self._transport.write(frame)
-            if number % round(seconds / CHUNK) == 0:
-                self._say({"type": "flush"})
 
     def delay(self, seconds: Seconds) -> None:
         """Say nothing for so long, then go on."""

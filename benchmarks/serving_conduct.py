@@ -30,9 +30,7 @@ RIGHT = "right"  # what is said where all finals are those of the same recording
 GONE, CLOSED = "gone", "closed by the server"
 DOCUMENTED = "as documented"  # ends what is said where the server closed with the right code
 DEAF = "does not read"
-WORDY = {"alternatives": 20}  # options with which the server says much
-SEGMENT: Seconds = 1.0  # after which it says it
-TIMES = 3  # that the track is said: 100 kB of text each, of which 150 have room on the way
+UNREAD_PINGS = 3000  # whose answers are 375 kB, of which 150 have room on the way
 PAUSE: Seconds = 2.0  # between two connections of a client, at most
 
 # Frames that no client may send, and the codes with which a connection may be closed for them.
@@ -102,9 +100,7 @@ class Clients:
 
     async def _connect(self, kind: str) -> str:
         track, is_deaf = self._chance.randrange(len(self._frames)), kind == DEAF
-        speaker = Speaker(
-            self._orders.url, 0, track, self._frames[track], WORDY if is_deaf else None
-        )
+        speaker = Speaker(self._orders.url, 0, track, self._frames[track])
         await self._open(speaker, is_deaf)
         try:
             await asyncio.wait_for(speaker.ready.wait(), PATIENCE)
@@ -169,9 +165,10 @@ class Clients:
         return CLOSED
 
     async def go_deaf(self, speaker: Speaker) -> str:
-        """Speaks all that it has, and reads only after it was dropped; cut off, it gets no code."""
+        """Speaks, and reads only after it was dropped; cut off, it gets no code."""
         speaker.go_deaf()
-        speaker.chop(SEGMENT, TIMES)
+        speaker.speak(asyncio.get_running_loop().time())
+        speaker.ping(UNREAD_PINGS)
         await asyncio.sleep(self._orders.unread)
         speaker.listen()
         return await self._closed(speaker, {4409, 1006})

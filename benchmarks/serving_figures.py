@@ -81,7 +81,7 @@ class Snapshot:
     search: Times = field(default_factory=Times)  # a batch's search
     batches: Sizes = field(default_factory=dict)
     steps: int = 0  # in all of them
-    transcribed: Seconds = 0.0  # of the segments that have ended
+    taken: Seconds = 0.0  # of audio
 
     def __sub__(self, before: Snapshot) -> Snapshot:
         """What was added since `before`."""
@@ -93,7 +93,7 @@ class Snapshot:
             self.search - before.search,
             dict(Counter(self.batches) - Counter(before.batches)),
             self.steps - before.steps,
-            self.transcribed - before.transcribed,
+            self.taken - before.taken,
         )
 
 
@@ -106,7 +106,7 @@ def snapshot(metrics: Metrics, bounds: Sequence[Seconds]) -> Snapshot:
     }
     batches = dict(metrics.batches)
     steps = sum(size * count for size, count in batches.items())
-    return Snapshot(**found, batches=batches, steps=steps, transcribed=metrics.transcribed)
+    return Snapshot(**found, batches=batches, steps=steps, taken=metrics.taken)
 
 
 @dataclass(frozen=True)

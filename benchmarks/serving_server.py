@@ -33,7 +33,7 @@ PATIENCE: Seconds = 60.0  # for its start, and for its end
 HISTOGRAMS = {
     name: f"ds2edge_{name}_seconds" for name in ("acoustic", "text", "queue", "step", "search")
 }
-BATCHES, TRANSCRIBED = "ds2edge_batch_size", "ds2edge_audio_transcribed_seconds_total"
+BATCHES, TAKEN = "ds2edge_batch_size", "ds2edge_audio_taken_seconds_total"
 ENDINGS = "ds2edge_endings_total"
 Samples: TypeAlias = dict[str, list[tuple[dict[str, str], float]]]  # labels and values, by name
 
@@ -147,7 +147,7 @@ def parse_metrics(text: str) -> Snapshot:
             if count and math.isfinite(bound)
         },
         steps=int(samples[f"{BATCHES}_sum"][0][1]),
-        transcribed=samples[TRANSCRIBED][0][1],
+        taken=samples[TAKEN][0][1],
     )
 
 

@@ -188,16 +188,19 @@ def print_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:
 
 def print_looks(looks: Sequence[Look]) -> None:
     """A dozen of them."""
-    header = ["minutes", "memory, MB", "files", "threads", "streams", "to acoustic step, ms"]
+    header = ["minutes", "memory, MB", "files", "threads", "streams", "audio, s a second"]
+    header += ["to acoustic step, ms"]
     rows = []
-    for before, now in pairwise([*looks[:: max(1, len(looks) // 12)], looks[-1]]):
-        times = (now.snapshot - before.snapshot).acoustic
+    step = max(1, len(looks) // 12)
+    for before, now in pairwise(looks[::-step][::-1]):  # the last one among them
+        between = now.snapshot - before.snapshot
         rows.append(
             [
                 f"{now.at / 60:.1f}",
                 f"{now.resident:.1f}",
                 *map(str, (now.descriptors, now.threads, now.streams)),
-                ms(*(times.quantile(share) for share in (0.5, 0.98))),
+                f"{between.taken / (now.at - before.at):.0f}",
+                ms(*(between.acoustic.quantile(share) for share in (0.5, 0.98))),
             ]
         )
     print_table(header, rows)

@@ -103,13 +103,13 @@ def test_what_was_before_the_window_does_not_count(figures: ModuleType) -> None:
     for _ in range(9):
         metrics.acoustic.observe(0.02)
     metrics.batches.update([3, 3, 32])
-    metrics.transcribed += 7.5
+    metrics.taken += 7.5
     found = figures.snapshot(metrics, BOUNDS) - before
     assert found.acoustic.count == 9
     assert found.acoustic.quantile(1.0) < 0.023
     assert found.batches == {3: 2, 32: 1}
     assert found.steps == 3 + 3 + 32
-    assert found.transcribed == 7.5
+    assert found.taken == 7.5
 
 
 def test_a_server_that_began_anew_is_found_out() -> None:
@@ -194,13 +194,13 @@ def test_prometheus_text_becomes_a_snapshot() -> None:
     lines += [f"# TYPE {server.BATCHES} histogram", f'{server.BATCHES}_bucket{{le="1.0"}} 2']
     lines += [f'{server.BATCHES}_bucket{{le="2.0"}} 7', f'{server.BATCHES}_bucket{{le="+Inf"}} 7']
     lines += [f"{server.BATCHES}_count 7", f"{server.BATCHES}_sum 9"]
-    total = server.TRANSCRIBED
+    total = server.TAKEN
     lines += [f"# TYPE {total} counter", f"{total} 12.5", ""]
     found = server.parse_metrics("\n".join(lines))
     assert found.acoustic.counts == (3, 1)
     assert found.batches == {1: 2, 2: 5}
     assert found.steps == 9
-    assert found.transcribed == 12.5
+    assert found.taken == 12.5
 
 
 # ---- what clients say

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from ds2edge.audio import Samples
-from ds2edge.errors import BacklogError
+from ds2edge.errors import BacklogError, Ds2edgeError
 from ds2edge.options import StreamOptions
 from ds2edge.results import Event, Seconds
 
@@ -49,6 +49,14 @@ class AsyncLiveStream:
     async def push(self, samples: Samples, dtype: npt.DTypeLike | None = None) -> None:
         """See `LiveStream.push`; waits for room."""
         await self._with_room(partial(self._stream.push, samples, dtype, wait=False))
+
+    def push_at_once(self, samples: Samples) -> bool:
+        """As `push`, without waiting; False where that raises, or would wait: nothing was taken."""
+        try:
+            self._stream.push(samples, wait=False)
+        except Ds2edgeError:
+            return False
+        return True
 
     async def flush(self) -> None:
         """See `LiveStream.flush`; waits for room."""

@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 class Talk(Protocol):
     """What goes on over a WebSocket, as the sockets' watch sees it."""
 
+    def take_at_once(self, data: bytes) -> bool:
+        """Take a binary message, if that is possible now and all before it has been taken."""
+
     def look(self, now: float) -> None:
         """Called again and again, at the loop's time."""
 
@@ -185,11 +188,12 @@ class WebSocketSocket(WebSocketsSansIOProtocol):
         data, self.frames = b"".join(self.frames), []
         if self.close_sent:
             return
+        is_text = self.curr_msg_data_type == "text"
+        if not is_text and self.queue.empty() and self.talk and self.talk.take_at_once(data):
+            return
         event: dict[str, Any] = {"type": "websocket.receive"}
         try:
-            event |= (
-                {"text": data.decode()} if self.curr_msg_data_type == "text" else {"bytes": data}
-            )
+            event |= {"text": data.decode()} if is_text else {"bytes": data}
         except UnicodeDecodeError:
             self.conn.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
             return self.handle_parser_exception()

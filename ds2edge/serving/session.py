@@ -7,8 +7,10 @@ import base64
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ds2edge.errors import Ds2edgeError, StreamError
@@ -34,6 +36,7 @@ class Session:
         self._began = self._loop.time()
         self._waits_since: float | None = None  # for a message
         self._start: Start | None = None
+        self._stream: AsyncLiveStream | None = None  # while it is listened to
         self._ending: RefusalError | None = None  # why it ends before the client has finished
         self._error: Exception | None = None  # why it ends now
         self._finished = self._closing = False
@@ -48,7 +51,25 @@ class Session:
         self._service.endings[ending] += 1
         log.info("a stream of %s ended: %s", self._socket.client, ending)
 
-    # ---- For the watch of the sockets, and the end of the server
+    # ---- For the socket, the watch of all sockets, and the end of the server
+
+    def take_at_once(self, data: bytes) -> bool:
+        """Take samples before they become a message, which costs more than to take them.
+
+        Returns whether that was possible; if not, nothing has been done.
+        """
+        start, stream = self._start, self._stream
+        if not start or not stream or self._waits_since is None or self._ending:
+            return False
+        is_whole = len(data) % start.frame_bytes == 0
+        if not is_whole or len(data) > start.frame_bytes * PIECE * start.sample_rate:
+            return False
+        if stream.seconds >= self._options.longest_recording:
+            return False
+        if not stream.push_at_once(_samples(data, start)):
+            return False
+        self._waits_since = self._loop.time()
+        return True
 
     def look(self, now: float) -> None:
         """Let the client go if it has sent nothing for too long, or has been here for too long."""
@@ -191,6 +212,7 @@ class Session:
     # ---- What the client says
 
     async def _hear(self, start: Start, stream: AsyncLiveStream) -> None:
+        self._stream = stream
         try:
             while self._ending is None:
                 message = await self._receive()
@@ -201,6 +223,8 @@ class Session:
         except asyncio.CancelledError:
             if self._ending is None:
                 raise
+        finally:
+            self._stream = None
         self._finished = True
         await stream.finish()
         if self._ending is None:  # and notice if the client goes
@@ -225,9 +249,7 @@ class Session:
                 f"samples of {start.encoding} with channels: {start.channels} come in multiples "
                 f"of {start.frame_bytes} bytes, got {len(data)}",
             )
-        samples = np.frombuffer(data, DTYPES[start.encoding])
-        if start.channels > 1:
-            samples = samples.reshape(-1, start.channels)
+        samples = _samples(data, start)
         length = max(1, round(PIECE * start.sample_rate))
         for begin in range(0, len(samples), length):
             if stream.seconds >= self._options.longest_recording:
@@ -266,6 +288,12 @@ class Session:
     def _too_long(self) -> RefusalError:
         longest = self._options.longest_recording
         return RefusalError("too_long", f"a stream may have {longest:g} s; open a new one")
+
+
+def _samples(data: bytes, start: Start) -> npt.NDArray[Any]:
+    """Shape = (n,), or (n, channels) where there are several."""
+    samples = np.frombuffer(data, DTYPES[start.encoding])
+    return samples if start.channels == 1 else samples.reshape(-1, start.channels)
 
 
 @contextmanager
