@@ -82,6 +82,20 @@ SERVER_FAULTS = (
         (STALLS, "-k", "byte_by_byte"),
     ),
     Fault(
+        "samples overtake what was said before them",
+        SOCKETS,
+        "        if not is_text and self.queue.empty() and",
+        "        if not is_text and",
+        (SERVER, "-k", "its_order"),
+    ),
+    Fault(
+        "whoever speaks counts as silent",
+        SESSION,
+        "            return False\n        self._waits_since = self._loop.time()\n",
+        "            return False\n",
+        (STALLS, "-k", "speaks_slowly"),
+    ),
+    Fault(
         "a message after the finish",
         SESSION,
         '            raise RefusalError("bad_message", "nothing may follow the finish")\n',

@@ -18,8 +18,10 @@ import pytest
 from conftest import RECORDINGS
 from contract_inputs import RATE, Samples, in_form, recorded
 from jsonschema import Draft202012Validator
+from live_streams import pieces_of
 from prometheus_client.parser import text_string_to_metric_families
 from served import START, Client, as_subprotocol, refused, served, told, wait_for_streams
+from websockets.frames import Frame, Opcode
 
 from ds2edge import Final, StreamOptions, Transcriber
 from ds2edge.serving import application
@@ -101,6 +103,22 @@ def test_flush_options_and_display(client: Client, transcriber: Transcriber) -> 
     finals = [event for event in events if isinstance(event, Final)]
     assert client.of_type("final") == told(finals, display=True)
     assert client.heard[2]["display"]
+
+
+def test_what_arrives_together_is_taken_in_its_order(
+    client: Client, transcriber: Transcriber
+) -> None:
+    samples = recorded(0)
+    messages = [Frame(Opcode.BINARY, part.tobytes()) for part in pieces_of(samples[:5120], 1280)]
+    messages.insert(2, Frame(Opcode.TEXT, b'{"type": "flush"}'))
+    client.start(partials=False)
+    client.socket.socket.sendall(b"".join(one.serialize(mask=True) for one in messages))
+    client.speak(samples[5120:])
+    client.finish()
+    with transcriber.stream(RATE) as stream:
+        events = stream.feed(samples[:2560]) + stream.flush()
+        events += stream.feed(samples[2560:]) + stream.finish()
+    assert client.of_type("final") == told([one for one in events if isinstance(one, Final)])
 
 
 def test_an_empty_stream_and_empty_messages(client: Client, transcriber: Transcriber) -> None:

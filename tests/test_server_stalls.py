@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from contract_inputs import RATE, recorded
-from live_streams import held, wait_until
+from live_streams import held, pieces_of, wait_until
 from served import (
     PATIENCE,
     SOON,
@@ -52,6 +52,17 @@ def test_silence_before_and_after_the_start(
             assert "nothing came for 0.4 s" in refused(client, 4408)
             finals = transcriber.transcribe(recorded(0)[:RATE], RATE).segments
             assert client.of_type("final") == told(finals)  # what was said is not lost
+
+
+def test_who_speaks_slowly_is_not_silent(dispatcher: Dispatcher, transcriber: Transcriber) -> None:
+    samples = recorded(0)[:RATE]
+    with served(dispatcher, idle_seconds=SOON) as server, Client(server) as client:
+        client.start(partials=False)
+        for part in pieces_of(samples, RATE // 8):
+            time.sleep(SOON / 2)
+            client.speak(part)
+        assert client.finish() == (1000, "finished")
+        assert client.of_type("final") == told(transcriber.transcribe(samples, RATE).segments)
 
 
 def test_who_waits_for_the_server_is_not_silent(
