@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from browser import Browser, likeness
 
 from ds2edge import Transcriber
-
-ATTEMPTS = 3
-
-
-class SkippedError(AssertionError):
-    """Not all that was spoken was sent."""
-
-
-def again_if_skipped(test: Callable[..., None]) -> Callable[..., None]:
-    """Where the machine is busy, Chromium's microphone skips before the page hears of it.
-
-    What the page itself loses it loses each time, and where `Browser.speak` is the microphone.
-    """
-
-    @functools.wraps(test)
-    def attempts(*given: object, **fixtures: object) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                return test(*given, **fixtures)
-            except SkippedError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-
-    return attempts
 
 
 def start(page: Browser, url: str) -> None:
@@ -64,7 +39,13 @@ def shown(page: Browser) -> list[str]:
 
 
 def check_text(page: Browser, transcriber: Transcriber, spoken: Path) -> None:
-    """The page shows exactly what is in the samples that it sent, and these are what was spoken.
+    """What the page shows is what was spoken, to `Browser.speak`: a microphone may skip."""
+    sent, rate = check_sent(page, transcriber)
+    assert likeness(sent, rate, spoken) > 0.99
+
+
+def check_sent(page: Browser, transcriber: Transcriber) -> tuple[np.ndarray[Any, Any], float]:
+    """The page shows exactly what is in the samples that it sent; returns these, and their rate.
 
     Where it sent them over several connections, each went on where the finals before had ended.
     """
@@ -77,8 +58,4 @@ def check_text(page: Browser, transcriber: Transcriber, spoken: Path) -> None:
     assert last.words == [word.text for word in in_samples]
     assert shown(page) == [word for talk in talks for word in talk.words]
     assert page.all(".take .unstable") == []
-    samples = np.concatenate([*(talk.heard for talk in talks[:-1]), last.samples])
-    if (found := likeness(samples, last.rate, spoken)) <= 0.99:
-        raise SkippedError(
-            f"what was sent is like what was spoken by {found:.3f}, needed more than 0.99"
-        )
+    return np.concatenate([*(talk.heard for talk in talks[:-1]), last.samples]), last.rate
