@@ -38,7 +38,7 @@ from ds2edge.results import Seconds
 SPEECH: Seconds = 20.0  # of each connection
 IDLE: Seconds = 20.0  # after which the server is to close
 READER: Seconds = 3.0  # in which a client has to read, and the server gives it a while more
-UNREAD: Seconds = 45.0  # in which a busy server has said more than there is room for, and given up
+UNREAD: Seconds = 45.0  # in which a busy server has given up who does not read
 EVERY: Seconds = 5.0  # between two looks at the server
 SHARE, SLACK = 0.02, 4.0  # that memory may grow, or so many MB, in the second half
 THREADS = 16  # that the server may have more, in its pools
