@@ -128,6 +128,25 @@ def likeness(samples: np.ndarray[Any, Any], rate: float, path: Path) -> float:
     return float(shifted.max() * length / 2 / np.prod(norms))
 
 
+def share_found(samples: np.ndarray[Any, Any], rate: float, path: Path) -> float:
+    """Of the windows of what was sent that are not silent, those that the file has somewhere."""
+    low, length = 8000, 800  # Hz; samples of a window
+    sent = soxr.resample(samples.astype(float), rate, low)
+    windows = sent[: len(sent) // length * length].reshape(-1, length)
+    loud = [one for one in windows if np.abs(one).max() > 1000]
+    spoken, own_rate = soundfile.read(path)
+    wanted = soxr.resample(spoken, own_rate, low)
+    size = 1 << (len(wanted) + length).bit_length()
+    spectrum = np.fft.rfft(wanted, size)
+    energy = np.convolve(wanted**2, np.ones(length), "valid")
+    found = 0
+    for one in loud:
+        products = np.fft.irfft(spectrum * np.fft.rfft(one, size).conj(), size)[: len(energy)]
+        norms = np.linalg.norm(one) * np.sqrt(np.maximum(energy, 1e-9))
+        found += bool((products / norms).max() > 0.9)
+    return found / max(1, len(loud))
+
+
 def word(text: str, start: float, end: float = 0.0, confidence: float = 0.9) -> dict[str, Any]:
     """As a server tells it; 0.3 s long, unless its end is told."""
     return {"text": text, "start": start, "end": end or start + 0.3, "confidence": confidence}
