@@ -6,7 +6,9 @@
 
 Nothing is staged: each command runs in a terminal of tmux, and what that shows is drawn; the
 server's page is seen in a browser, as PNG. What is spoken into the microphone are recordings of
-tests/data/speech. Without a NAME all are made: transcribe, progress, train, mic, serve.
+tests/data/speech. Without a NAME all are made: transcribe, progress, train, mic, serve; and, of the
+bundle and the held-out sentences of training/mandarin.mk in build/mandarin, mandarin and
+mandarin-serve, for which the browser needs a font (fonts-wqy-zenhei).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +38,12 @@ from sound_server import RATE, sound_server, until
 from ds2edge import Transcriber
 from ds2edge.audio_file import read_audio
 from ds2edge.serving.dispatcher import Dispatcher
+from ds2edge.training.data.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "tests" / "data" / "speech"
 IMAGES = ROOT / "docs" / "images"
+MANDARIN = ROOT / "build" / "mandarin"
 WIDTH = 84  # characters
 SPOKEN = ("LJ001-0011.opus", "2902-9008-0016.mp3", "84-121123-0028.mp3")
 
@@ -96,15 +100,41 @@ def mic() -> None:
 
 def serve() -> None:
     """The page, with finals and a partial."""
-    with tempfile.TemporaryDirectory() as folder, Dispatcher(Transcriber()) as dispatcher:
-        wave = speak_into(Path(folder) / "spoken.wav", [SPEECH / name for name in SPOKEN])
-        with served(dispatcher) as server, browser(wave, size=(760, 560)) as page:
+    _draw_page("serve", Transcriber(), [SPEECH / name for name in SPOKEN])
+
+
+def mandarin() -> None:
+    """Characters, each of which takes two columns: text, words and subtitles."""
+    recording = _mandarin_sentences()[0].relative_to(MANDARIN)
+    with Terminal(26, MANDARIN, {**os.environ, "LC_ALL": "C.UTF-8"}) as terminal:
+        for flags in ("", "--segment --words ", "--segment --srt "):
+            terminal.run(f"ds2edge transcribe --bundle zh {flags}{recording}")
+        terminal.draw("mandarin")
+
+
+def mandarin_serve() -> None:
+    """The page, with a bundle of characters."""
+    _draw_page("mandarin-serve", Transcriber(MANDARIN / "zh"), _mandarin_sentences()[:3])
+
+
+def _mandarin_sentences() -> list[Path]:
+    """Of a synthesiser, that training has not heard: those of split test, in their order."""
+    manifest = MANDARIN / "speech" / "synthetic-held" / "manifest.tsv"
+    return [utterance.path for utterance in read_manifest(manifest, "test")]
+
+
+def _draw_page(name: str, transcriber: Transcriber, spoken: Sequence[Path]) -> None:
+    """The server's page that hears three recordings, in the midst of the third."""
+    with tempfile.TemporaryDirectory() as folder, Dispatcher(transcriber) as dispatcher:
+        wave = speak_into(Path(folder) / "spoken.wav", spoken)
+        with served(dispatcher) as server, browser(size=(760, 560)) as page:
+            page.speak(wave)
             page.open(server.url)
             page.one("#speak").click()
             page.wait(lambda: len(page.all(".finals .segment")) >= 2)
             page.wait(lambda: len(page.all(".open .word")) >= 9 and page.all(".open .unstable"))
             shown = Image.open(io.BytesIO(page.driver.get_screenshot_as_png()))
-        shown.quantize(64).save(IMAGES / "serve.png", optimize=True)
+        shown.quantize(64).save(IMAGES / f"{name}.png", optimize=True)
 
 
 def _words_after_finals(shown: str, finals: int) -> int:
@@ -179,6 +209,10 @@ CAPTURES: dict[str, Callable[[], None]] = {
     "mic": mic,
     "serve": serve,
 }
+MANDARIN_CAPTURES: dict[str, Callable[[], None]] = {
+    "mandarin": mandarin,
+    "mandarin-serve": mandarin_serve,
+}
 
 
 def main() -> None:
@@ -186,8 +220,9 @@ def main() -> None:
     if not shutil.which("tmux"):
         raise SystemExit("capture: needs tmux; on Debian: sudo apt-get install tmux")
     IMAGES.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or CAPTURES:
-        CAPTURES[name]()
+    captures = CAPTURES | (MANDARIN_CAPTURES if (MANDARIN / "zh").exists() else {})
+    for name in sys.argv[1:] or captures:
+        captures[name]()
         print(*IMAGES.glob(f"{name}.*"))
 
 

@@ -42,15 +42,11 @@ sanitize: SECONDS = 10
 sanitize: sanitize-native sanitize-python sanitize-threads
 
 sanitize-native: | native-check $(TOOLS)/.installed
-	@echo "Building the native tests with AddressSanitizer and UBSan, and with ThreadSanitizer ..."
+	@echo "Building the native tests with AddressSanitizer and UBSan ..."
 	$(call configure,asan,$(WITH_CLANG) $(ADDRESS) -DDS2_NATIVE_TESTS=ON)
 	$(call compile,asan,native_tests native_stress)
-	$(call configure,tsan,$(THREAD))
-	$(call compile,tsan,native_tests native_stress)
 	$(SANITIZED) build/asan/native/tests/native_tests --minimal
 	$(SANITIZED) build/asan/native/tests/native_stress
-	build/tsan/native/tests/native_tests --minimal
-	build/tsan/native/tests/native_stress
 
 # libstdc++ as well, or AddressSanitizer does not find what throws exceptions.
 sanitize-python: $(VENVS)/asan/.installed
@@ -65,11 +61,13 @@ $(VENVS)/asan/.installed: $(SOURCES) $(SOURCE_LIST) | check
 	  -C cmake.define.DS2_SANITIZE="address,undefined" '.[native-tests]'
 	@touch $@
 
-# Eight threads and one Transcriber, under ThreadSanitizer.
+# The native tests, then eight threads and one Transcriber, under ThreadSanitizer.
 sanitize-threads: $(VENVS)/tsan/.installed | native-check $(TOOLS)/.installed
-	@echo "Building the native module with ThreadSanitizer ..."
+	@echo "Building the native module and its tests with ThreadSanitizer ..."
 	$(call configure,tsan,$(THREAD))
-	$(call compile,tsan,_native)
+	$(call compile,tsan,_native native_tests native_stress)
+	build/tsan/native/tests/native_tests --minimal
+	build/tsan/native/tests/native_stress
 	@$(TOOLS)/cmake --install build/tsan >build/tsan.log --prefix \
 	  "$$($(VENVS)/tsan/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
 	@CXX="$(CXX)" bash native/tests/race_free.sh $(VENVS)/tsan/bin/python --seconds $(SECONDS)
