@@ -162,18 +162,18 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-def split_corpora(config: TrainConfig, data: Path, out: Path) -> None:
+def split_corpora(configs: Sequence[TrainConfig], data: Path, out: Path) -> None:
     """Write manifests below out/data that keep a tenth of the sentences of split train for dev.
 
     No sentence is in both, by whomever it is read: its text decides.
     """
-    for corpus in config.data.train:
+    for folder in {corpus.folder for config in configs for corpus in config.data.train}:
         lines = ["\t".join(COLUMNS)]
-        for one in read_manifest(data / corpus.folder / "manifest.tsv", "train"):
+        for one in read_manifest(data / folder / "manifest.tsv", "train"):
             split = "train" if zlib.crc32(one.text.encode()) % DEV_SHARE else "dev"
             cells = (str(one.path.resolve()), f"{one.seconds:g}", one.text, one.speaker, split)
             lines.append("\t".join(cells))
-        with partial_file(manifest(out, corpus.folder)) as file:
+        with partial_file(manifest(out, folder)) as file:
             file.write("\n".join([*lines, ""]).encode())
 
 

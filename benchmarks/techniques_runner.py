@@ -70,7 +70,7 @@ def run(
     Returns: the exit code.
     """
     rows = plan.chosen(names)
-    split_corpora(plan.base, data, out)
+    split_corpora([plan.base, *(row.config(plan.base) for row in rows)], data, out)
     if runs:
         taken = take_runs(plan, rows, runs, out)
         log.info("taken from %s: %s", runs, ", ".join(row.name for row in taken) or "nothing")

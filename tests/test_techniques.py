@@ -155,9 +155,12 @@ def test_no_sentence_is_trained_on_and_measured(
     header = "path\tseconds\ttext\tspeaker\tsplit\n"
     lines = [f"{i}.wav\t1\tsentence {i // 2}\tx\ttrain\n" for i in range(200)]
     lines += ["t.wav\t1\ta secret\tx\ttest\n"]
-    (tmp_path / "speech").mkdir()
-    (tmp_path / "speech" / "manifest.tsv").write_text(header + "".join(lines))
-    rows.split_corpora(small.base, tmp_path, tmp_path / "out")
+    more = rows.Row("more", "more", {"data.train": [{"folder": "speech"}, {"folder": "more"}]})
+    for folder in ("speech", "more"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "manifest.tsv").write_text(header + "".join(lines))
+    rows.split_corpora([small.base, more.config(small.base)], tmp_path, tmp_path / "out")
+    assert len(read_manifest(rows.manifest(tmp_path / "out", "more"), "train")) > 150
     split = read_manifest(rows.manifest(tmp_path / "out", "speech"))
     texts = {kind: {u.text for u in split if u.split == kind} for kind in ("train", "dev")}
     assert len(split) == 200
