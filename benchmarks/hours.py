@@ -7,6 +7,7 @@ have every speaker in like proportion; dev is of people whom none has heard.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--alpha", type=float, help="weight of the language model")
     parser.add_argument("--beta", type=float, help="added for each word")
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint whose weights each row begins with [random]"
+    )
     parser.add_argument("--estimate", action="store_true", help="say what it takes, and stop")
     given = run_arguments(parser, arguments)
     with quiet_tensorflow():
@@ -47,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from hours_rows import evaluation_options, parts_of, read_hours, row_of, write_part
         from techniques_rows import Plan, prepare_row
         from techniques_runner import Runner
+
+        from ds2edge.training.checkpoint import load_checkpoint
     hours = read_hours(given.plan)
+    if given.start:  # its weights know no other statistics of the features
+        features = load_checkpoint(given.start).config.features
+        hours = replace(hours, base=replace(hours.base, features=features))
     parts = parts_of(hours, given.data)
     rows = {part.name: row_of(part, hours.base) for part in parts}
     chosen = Plan(hours.base, tuple(rows.values())).chosen(given.rows)
@@ -61,12 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"in all about {sum(minutes):.0f} core minutes\n", flush=True)
     if given.estimate:
         return 0
+    begin = ["--start", given.start] if given.start else []
     options = evaluation_options(given.language_model, given.alpha, given.beta, given.out)
     for part in chosen_parts:
         write_part(part, given.out)
         prepare_row(rows[part.name], hours.base, given.out)
     report = partial(write_hours, hours.base)
-    runner = Runner(chosen, [*rows.values()], given.out, given.jobs, report, options)
+    runner = Runner(chosen, [*rows.values()], given.out, given.jobs, report, begin, options)
     code = runner.run()
     if code != INTERRUPTED:
         write_hours(hours.base, [*rows.values()], given.out)

@@ -92,16 +92,18 @@ class Runner:
         out: Path,
         jobs: int,
         report: Report = write_techniques,
+        train: Sequence[object] = (),
         evaluate: Sequence[object] = (),
     ) -> None:
         """The rows have been prepared.
 
         Args:
             shown: rows of the report, as far as they are done by now or before.
-            evaluate: options of `ds2edge evaluate`.
+            train: options of `ds2edge train`.
+            evaluate: of `ds2edge evaluate`.
         """
         self.rows, self.shown, self.out, self.jobs = rows, shown, out, jobs
-        self.report, self.evaluate = report, evaluate
+        self.report, self.train, self.evaluate = report, train, evaluate
         self.failed: list[Row] = []
         self._children: set[int] = set()
         cores = sorted(os.sched_getaffinity(0))
@@ -172,6 +174,7 @@ class Runner:
         if row.teacher and not Place(self.out, row.teacher).evaluation.exists():
             raise RuntimeError(f"its teacher, {row.teacher}, failed")
         train = ["train", place.config, "--data", self.out / "data", "--out", place.run]
+        train += self.train
         if row.teacher:
             train[0] = "distill"
             train += ["--teacher", Place(self.out, row.teacher).checkpoint]

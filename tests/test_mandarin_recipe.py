@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from os import utime
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from recipe_runs import BUILD_BINARY, HEADER, ROOT, commands, program
 from ds2edge import Transcriber
 from ds2edge.bundle import load_bundle
 from ds2edge.token_files import read_tokens
+from ds2edge.training.checkpoint import Checkpoint, save_checkpoint, variables
+from ds2edge.training.config import load_config
 from ds2edge.training.data.manifest import read_manifest
+from ds2edge.training.network.model import build_model
 
 # What makes a shipped configuration small enough for a moment.
 SMALLER = {
@@ -42,7 +46,7 @@ with open(given["--arpa"], "w", encoding="utf-8") as file:
     print("\\\\1-grams:", *grams, "", sep="\\n", file=file)
     print("\\\\2-grams:", f"-1\\t<s> {{words[0]}}", "", "\\\\end\\\\", sep="\\n", file=file)
 """
-WORDS = ["text", "tokens", "synth", "synth", "train", "lm", "convert"]
+WORDS = ["text", "tokens", "restore", "synth", "synth", "train", "lm", "convert"]
 REAL = ["import", "import", "text", "tokens", "train", "lm", "convert"]
 AISHELL = {"RECIPE": "zh-aishell"}
 
@@ -71,6 +75,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def letters(folder: Path) -> Path:
+    """The weights of an English model of the same form."""
+    config = load_config(folder / "configs" / "zh-aishell.toml")
+    size, start = config.features.size, folder / "start.npz"
+    features = replace(config.features, mean=(-50.0,) * size, deviation=(20.0,) * size)
+    model = replace(config.model, tokens="english_characters", connected=0)
+    weights = variables(build_model(model, features))
+    save_checkpoint(start, Checkpoint(replace(config, model=model, features=features), weights))
+    return start
+
+
 def make(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     given = {"DOWNLOADS": folder / "downloads", **SMALL, **variables}
     return recipe_runs.make("mandarin", folder, *options, **given)
@@ -84,8 +99,9 @@ def steps(folder: Path, fails: str = "nothing", **variables: str) -> list[str]:
 
 
 def test_from_real_corpora_to_a_bundle_that_transcribes(folder: Path) -> None:
-    """AISHELL-1 and THCHS-30, some files of each in their layout."""
-    done = make(folder, "model", "evaluate", **AISHELL)
+    """AISHELL-1 and THCHS-30, some files of each in their layout; a model that knows letters."""
+    start = letters(folder)
+    done = make(folder, "model", "evaluate", **AISHELL, START=str(start))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "tokens have no training example" in done.stderr  # of train, and in train.log
     sentences = (folder / "work" / "text" / "zh.txt").read_text(encoding="utf-8").splitlines()
@@ -103,7 +119,7 @@ def test_from_real_corpora_to_a_bundle_that_transcribes(folder: Path) -> None:
     assert "mixed error rate" in done.stdout
     text = Transcriber(bundle).transcribe(RECORDINGS[0]).text
     assert set(text) <= set(tokens.tokens)
-    assert make(folder, "--question", "model", **AISHELL).returncode == 0
+    assert make(folder, "--question", "model", **AISHELL, START=str(start)).returncode == 0
 
 
 def test_every_step_is_done_once(folder: Path) -> None:
@@ -121,9 +137,10 @@ def test_the_steps_of_real_corpora(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("speech/mandarin-words/manifest.tsv", ["tokens", *WORDS[2:]]),
+        ("speech/mandarin-words/manifest.tsv", ["tokens", *WORDS[3:]]),
         ("configs/zh.toml", ["train", "convert"]),
-        ("text/zh-toy.txt", WORDS),
+        ("work/start.npz", ["train", "convert"]),
+        ("text/zh-toy.txt", ["text", "tokens", *WORDS[3:]]),
     ],
 )
 def test_what_has_changed_is_done_again(folder: Path, changed: str, again: list[str]) -> None:

@@ -111,6 +111,29 @@ def test_both_directions_grow_out_of_one(checkpoint: Checkpoint, frames: Frames)
     np.testing.assert_array_equal(2 * ops.convert_to_numpy(grown.head), forward.head)
 
 
+def test_a_model_of_other_tokens_takes_what_hears(checkpoint: Checkpoint, frames: Frames) -> None:
+    config = replace(
+        checkpoint.config.model,
+        tokens="english_bigrams",
+        connected=8 + checkpoint.config.model.units,
+    )
+    model = build_model(config, checkpoint.config.features)
+    fresh = ops.convert_to_numpy(model.head)
+    take_weights(model, checkpoint)
+    given = model_of(checkpoint)
+    for mine, its in zip(
+        (*model.convolutions, *model.recurrences, model.row),
+        (*given.convolutions, *given.recurrences, given.row),
+        strict=True,
+    ):
+        for one, other in zip(mine.variables, its.variables, strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(model.head, fresh)
+    other = build_model(replace(config, units=32), checkpoint.config.features)
+    with pytest.raises(DataError, match="to start from has"):
+        take_weights(other, checkpoint)
+
+
 def test_nothing_grows_out_of_a_model_that_normalises_inputs(checkpoint: Checkpoint) -> None:
     config = replace(checkpoint.config.model, norm="input")
     model = build_model(config, checkpoint.config.features)

@@ -4,7 +4,8 @@
 #     make -f training/mandarin.mk model SPEECH=speech TEXT=text
 #
 # RECIPE names the configuration, and with it the corpora. As it stands, `zh`: single words of one
-# speaker, and sentences that espeak-ng speaks. `zh-aishell`: AISHELL-1 and THCHS-30, as they were
+# speaker, and sentences that espeak-ng speaks, for a model that begins with what the embedded English
+# one has learned of speech. `zh-aishell`, from random weights: AISHELL-1 and THCHS-30, as they were
 # downloaded to DOWNLOADS/aishell-1 and DOWNLOADS/thchs-30.
 #
 # Each step is done once, and again when what it is made of has changed; interrupted, the same
@@ -25,6 +26,8 @@ VOICES ?= 'espeak-ng-cmn-Latn-pinyin*'
 SYNTH ?= --hours 6
 SYNTH_HELD ?= --limit 600
 JOBS ?= 2
+# What training begins with; nothing: random weights.
+START ?= $(if $(filter zh,$(RECIPE)),$(WORK)/start.npz)
 # Of the weights, as their corpora have it.
 LICENCE ?= $(if $(filter mandarin-words,$(NAMED)),CC-BY-SA-4.0,Apache-2.0)
 CONVERT ?= --beam 200 --language zh --licence $(LICENCE)
@@ -55,6 +58,7 @@ help:
 	@echo "  $(WORK)/tokens    ds2edge data tokens: the characters that cover them"
 	@echo "  $(DATA)    the corpora: given, imported or spoken by espeak-ng"
 	@echo "  $(WORK)/lm        ds2edge lm: a 5-gram of characters"
+	@echo "  $(WORK)/start.npz ds2edge restore: the weights of the embedded model"
 	@echo "  $(WORK)/train     ds2edge train"
 	@echo "  $(WORK)/zh        ds2edge convert: the bundle"
 	@echo "and, of that model:"
@@ -109,11 +113,16 @@ $(DATA)/synthetic/manifest.tsv: $(WORK)/text/zh.txt $(WORK)/tokens
 $(DATA)/synthetic-held/manifest.tsv: $(WORK)/text/held-out.txt $(WORK)/tokens
 	$(speak) --seed 1 --dev-share 0.4 --split test $(SYNTH_HELD)
 
-$(WORK)/train/.begun: $(CONFIG) $(WORK)/tokens $(GIVEN_THERE) $(IMPORTED_THERE) $(MADE_THERE)
+$(WORK)/start.npz:
+	mkdir -p $(@D)
+	$(DS2EDGE) restore en -o $@
+
+$(WORK)/train/.begun: $(CONFIG) $(WORK)/tokens $(START) $(GIVEN_THERE) $(IMPORTED_THERE) $(MADE_THERE)
 	$(begin)
 
 $(WORK)/train/.done: $(WORK)/train/.begun
-	$(DS2EDGE) train $(CONFIG) --tokens $(WORK)/tokens --data $(DATA) --out $(@D)
+	$(DS2EDGE) train $(CONFIG) --tokens $(WORK)/tokens --data $(DATA) --out $(@D) \
+	  $(START:%=--start %)
 	touch $@
 
 # One manifest for all that tunes and measures.

@@ -14,11 +14,12 @@ from ds2edge.errors import DataError
 from ds2edge.training.checkpoint import Checkpoint, assign, variable_name
 from ds2edge.training.data.batches import Batch
 from ds2edge.training.network.layers import SequenceBatchNorm
-from ds2edge.training.network.model import AcousticModel, build_model
+from ds2edge.training.network.model import AcousticModel, build_model, token_set
 
 Tensor = Any
 
 TAKES_STATES = re.compile(r"recurrence[1-9]/kernel|connected/kernel|head")
+SPELLS = re.compile(r"connected/.*|head|head_bias")
 
 
 def warm_start(model: AcousticModel, checkpoint: Checkpoint, batches: Iterable[Batch]) -> None:
@@ -35,7 +36,8 @@ def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
     """Give `model` a checkpoint's weights.
 
     A shorter look-ahead takes the first steps of the row convolution. A model of both directions
-    grows out of a forward one: both begin as its only one, without row convolution.
+    grows out of a forward one: both begin as its only one, without row convolution. A model of
+    other tokens takes what hears, and keeps what spells: the output, and a connected layer.
 
     Raises:
         DataError: the checkpoint's model has other layers, or normalises what is to be a sum.
@@ -48,6 +50,8 @@ def take_weights(model: AcousticModel, checkpoint: Checkpoint) -> None:
             raise DataError('a model with model.norm = "input" cannot grow a way back')
         given = _both_ways(given)
     wanted = _by_name(model)
+    if token_set(model.config) != token_set(source.config):
+        given, wanted = _that_hear(given), _that_hear(wanted)
     if given.keys() != wanted.keys():
         first = min(given.keys() ^ wanted.keys())
         raise DataError(
@@ -71,6 +75,10 @@ def _by_name(model: AcousticModel) -> dict[str, Any]:
     """All but what dropout draws from."""
     named = {variable_name(variable): variable for variable in model.variables}
     return {name: variable for name, variable in named.items() if "seed_generator" not in name}
+
+
+def _that_hear(variables: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in variables.items() if not SPELLS.fullmatch(name)}
 
 
 def _both_ways(given: dict[str, Any]) -> dict[str, Any]:
