@@ -217,7 +217,7 @@ def notes(results: Sequence[Result]) -> list[str]:
     found = [
         "Greedy, on sentences that no row was trained on, by the last epoch's averaged weights. "
         "p: permutations of utterances; brackets: 95 % bootstrap intervals. Both tell what other "
-        "sentences would do, not what another seed would: for that there is a row.",
+        "sentences would do, not what another seed would: for that techniques.py has a row.",
         f"A row is {INCONCLUSIVE} where it or the other one is above {LIMIT:g} % CER. `left out`: "
         "recordings too short for their text at that stride, or unreadable.",
     ]

@@ -35,10 +35,11 @@ class Limit:
     why: str  # what is wrong beyond it
 
 
-# float32 is the same arithmetic. Of the others the largest difference says little: it stands where
-# a token is all but impossible.
+# float32 is the same arithmetic; of thousands of tokens some are so unlikely that its rounding
+# shows, by 1e-3 nats. Of the others the largest difference says little: it stands where a token is
+# all but impossible.
 LIMITS: dict[Weights, Limit] = {
-    "fp32": Limit(1e-3, 1e-4, 0.999, "the conversion is wrong"),
+    "fp32": Limit(3e-3, 1e-4, 0.999, "the conversion is wrong"),
     "fp16": Limit(np.inf, 0.03, 0.99, "some weights do not fit into float16"),
     "int8": Limit(np.inf, 0.3, 0.95, "quantisation broke the model"),
     "int8-static": Limit(np.inf, 0.3, 0.95, "quantisation broke the model"),
