@@ -22,11 +22,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from PIL import Image
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -105,11 +107,13 @@ def serve() -> None:
 
 def mandarin() -> None:
     """Characters, each of which takes two columns: text, words and subtitles."""
-    recording = _mandarin_sentences()[0].relative_to(MANDARIN)
-    with Terminal(26, MANDARIN, {**os.environ, "LC_ALL": "C.UTF-8"}) as terminal:
-        for flags in ("", "--segment --words ", "--segment --srt "):
-            terminal.run(f"ds2edge transcribe --bundle zh {flags}{recording}")
-        terminal.draw("mandarin")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "zh").symlink_to(MANDARIN / "zh")
+        (Path(folder) / "sentence.flac").symlink_to(_mandarin_sentences()[0])
+        with Terminal(26, Path(folder), {**os.environ, "LC_ALL": "C.UTF-8"}) as terminal:
+            for flags in ("", "--segment --words ", "--segment --srt "):
+                terminal.run(f"ds2edge transcribe --bundle zh {flags}sentence.flac")
+            terminal.draw("mandarin")
 
 
 def mandarin_serve() -> None:
@@ -189,6 +193,7 @@ class Terminal:
         drawn = console.export_svg(title="", unique_id=name)
         # The fonts that it would fetch from a network: the reader has one of equal width.
         drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+        drawn = re.sub(r'textLength="([\d.]+)"([^>]*)>([^<]*)<', _in_columns, drawn)
         (IMAGES / f"{name}.svg").write_text(drawn, encoding="utf-8")
 
     def _tmux(self, *arguments: str) -> str:
@@ -200,6 +205,14 @@ class Terminal:
             check=True,
         )
         return done.stdout
+
+
+def _in_columns(text: re.Match[str]) -> str:
+    """Rich counts characters, not the columns that they take."""
+    length, attributes, escaped = text.groups()
+    said = unescape(escaped)
+    columns = float(length) * cell_len(said) / max(1, len(said))
+    return f'textLength="{columns:g}"{attributes}>{escaped}<'
 
 
 CAPTURES: dict[str, Callable[[], None]] = {

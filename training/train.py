@@ -64,7 +64,7 @@ EPILOG = """examples:
       lose two minutes at most when the machine goes down
   ds2edge restore en -o start.npz
   ds2edge train more.toml --data speech --start start.npz
-      begin with the weights of a bundle
+      begin with the weights of a bundle; a model of other tokens takes all but the output
   ds2edge train both.toml --data speech --start forward/best.npz
       a model of both directions that grows out of a forward one
   ds2edge train my.toml --data speech --workers 2
