@@ -221,8 +221,6 @@ CAPTURES: dict[str, Callable[[], None]] = {
     "train": train,
     "mic": mic,
     "serve": serve,
-}
-MANDARIN_CAPTURES: dict[str, Callable[[], None]] = {
     "mandarin": mandarin,
     "mandarin-serve": mandarin_serve,
 }
@@ -233,9 +231,9 @@ def main() -> None:
     if not shutil.which("tmux"):
         raise SystemExit("capture: needs tmux; on Debian: sudo apt-get install tmux")
     IMAGES.mkdir(exist_ok=True)
-    captures = CAPTURES | (MANDARIN_CAPTURES if (MANDARIN / "zh").exists() else {})
-    for name in sys.argv[1:] or captures:
-        captures[name]()
+    there = (MANDARIN / "zh").exists()
+    for name in sys.argv[1:] or [one for one in CAPTURES if there or "mandarin" not in one]:
+        CAPTURES[name]()
         print(*IMAGES.glob(f"{name}.*"))
 
 

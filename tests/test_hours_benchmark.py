@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BENCHMARKS
+from conftest import BENCHMARKS, tiny_checkpoint
 from stored_rows import store
 
 from ds2edge.errors import ConfigError
 from ds2edge.language_model import open_language_model
-from ds2edge.training.checkpoint import Checkpoint
+from ds2edge.training.checkpoint import Checkpoint, save_checkpoint
 from ds2edge.training.data.manifest import Utterance, read_manifest, write_manifest
 from ds2edge.training.evaluation.recognised import read_evaluation, to_json
 
@@ -152,6 +152,37 @@ def test_the_command_tells_what_it_would_take(
     smallest = printed[2].split()[0]
     assert main(["--data", str(data), "--out", str(out), "--estimate", "--rows", smallest]) == 0
     assert capsys.readouterr().out.splitlines()[2] == printed[2]
+
+
+def test_rows_begin_with_the_weights_that_are_given(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, checkpoint = tmp_path / "start.npz", tiny_checkpoint(0)
+    save_checkpoint(start, checkpoint)
+    bases, commands = [], []
+    runner = import_module("techniques_runner").Runner
+
+    def prepare(row: Any, base: Any, out: Path) -> None:
+        bases.append(base)
+        row_config = import_module("techniques_rows").Place(out, row.name).config
+        row_config.parent.mkdir(exist_ok=True)
+        row_config.write_text(import_module("techniques_rows").to_toml(base.as_dict()))
+
+    def run(self: Any) -> int:
+        for row in self.rows:
+            with pytest.raises(FileNotFoundError):  # nothing was evaluated
+                self._row(row)
+        return 0
+
+    monkeypatch.setattr(import_module("techniques_rows"), "prepare_row", prepare)
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "_command", lambda _, words, *__, **___: commands.append(words))
+    command = ["--data", str(data), "--out", str(tmp_path / "out"), "--start", str(start)]
+    assert import_module("hours").main(command) == 0
+    assert {base.features for base in bases} == {checkpoint.config.features}
+    trained = [words for words in commands if words[0] == "train"]
+    assert len(trained) == len(bases) == 5
+    assert all(words[-2:] == ["--start", start] for words in trained)
 
 
 # ---- the report
