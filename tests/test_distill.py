@@ -186,7 +186,7 @@ def test_an_unlabelled_recording_weighs_what_the_teacher_hears(
 def test_a_student_learns_from_a_teacher_without_transcripts(
     corpus: Path, teacher: Checkpoint, tmp_path: Path
 ) -> None:
-    config = tiny_config(40)
+    config = tiny_config(60)
     config = replace(
         config,
         model=replace(config.model, look_ahead=8),
@@ -195,7 +195,7 @@ def test_a_student_learns_from_a_teacher_without_transcripts(
     train(prepare_distillation(hurried(config), teacher, corpus, tmp_path))
     steps, history = (records(tmp_path / f"{name}.jsonl") for name in ("steps", "history"))
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
-    assert min(h["dev_cer"] for h in history) < 0.5  # how far exactly depends on the processor
+    assert min(h["dev_cer"] for h in history) < 0.3
 
 
 @pytest.mark.slow
