@@ -1,7 +1,7 @@
 """Error rate as a function of the hours of training speech, beside the paper's curve.
 
 One model is trained on a part of the corpora, on twice as much, and so on. The parts are nested and
-have every speaker in like proportion; dev is of people whom none has heard.
+have every speaker in like proportion; dev is the same for all.
 """
 
 from __future__ import annotations

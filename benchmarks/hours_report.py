@@ -138,7 +138,7 @@ def notes(results: Sequence[HoursResult]) -> list[str]:
     laws = {f"ours, {name}": power_law(_points(results, name)) for name in _kinds(results)}
     laws["the paper's, WER with language model"] = power_law(PAPER)
     return [
-        "On split dev, of people whom no row has heard, by the last epoch's averaged weights; "
+        "On split dev, which no row has heard, by the last epoch's averaged weights; "
         "brackets: 95 % bootstrap intervals of utterances.",
         *(f"{name}: {_told(law)}." for name, law in laws.items()),
         "The paper says about 40 % for ten times the hours; that is what its figures give from "

@@ -102,7 +102,7 @@ void Speller::spell_phrase(std::string_view phrase, std::vector<int32_t>* spelli
     const std::string_view stopped = spell(rest.substr(0, end), spelling);
     if (!stopped.empty()) {
       throw std::invalid_argument("the phrase " + quoted(phrase) + " has " + quoted(stopped) +
-                                  ", which is not a token; normalise the phrase");
+                                  ", which is not a token of the model; spell the phrase with its tokens");
     }
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }

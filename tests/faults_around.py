@@ -7,6 +7,7 @@ from fault import Fault
 INPUT, PROCESS = "tests/test_contract_input.py", "tests/test_contract_process.py"
 AUDIO_CHECK, ENDPOINT = "tests/test_audio_check.py", "tests/test_endpoint.py"
 RING, MICROPHONE = "tests/test_ring.py", "tests/test_microphone.py"
+LOSSES = "tests/test_microphone_losses.py"
 SUBTITLES, DISPLAY = "tests/test_subtitles.py", "tests/test_display.py"
 
 FAULTS_AROUND = (
@@ -161,14 +162,14 @@ FAULTS_AROUND = (
         "ds2edge/microphone.py",
         "        return min(late, by_stamp) if overflow else self._unreported(now, late)\n",
         "        return self._unreported(now, late)\n",
-        (MICROPHONE, "-k", "overflow"),
+        (LOSSES, "-k", "overflow"),
     ),
     Fault(
         "only what is reported is lost",
         "ds2edge/microphone.py",
         "        return min(late, before) if now - since > UNREPORTED_LOSS else 0\n",
         "        return 0\n",
-        (MICROPHONE, "-k", "nobody_reports"),
+        (LOSSES, "-k", "nobody_reports"),
     ),
     Fault(
         "unplugged without a word",

@@ -146,13 +146,14 @@ def test_which_characters_are_traditional() -> None:
 TRADITIONAL = "這個國家的語言學習對於說話的人來說並不簡單\n" * 3
 
 
-def test_text_in_traditional_characters_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [TRADITIONAL, "今天天氣很好\n"])
+def test_text_in_traditional_characters_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "old.txt"
-    path.write_text(TRADITIONAL, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"old.txt has traditional .* --simplify"):
         list(read_sentences([path], mandarin_characters()))
-    wanted = TokenSet(("<blank>", *sorted(set(TRADITIONAL.replace("\n", "")))))
-    assert len(list(read_sentences([path], wanted))) == 3
+    wanted = TokenSet(("<blank>", *sorted(set(text.replace("\n", "")))))
+    assert list(read_sentences([path], wanted)) == text.split()
 
 
 def test_some_traditional_characters_are_no_reason(tmp_path: Path) -> None:

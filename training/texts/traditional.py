@@ -13,7 +13,8 @@ from ds2edge.errors import DataError, MissingExtraError
 Convert: TypeAlias = Callable[[str], str]
 
 MOST = 0.01  # of the Han characters of a simplified text; names and quotations have some
-FEW = 10  # so many are none too many
+FEW = 10  # so many are none too many, where they are less than
+MOST_OF_FEW = 0.1  # of the Han characters of a short text
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 REMEDY = "convert it: ds2edge data text --simplify"
 
@@ -67,7 +68,7 @@ class ScriptCheck:
             DataError: it is.
         """
         count = self.traditional.total()
-        if count <= max(FEW, MOST * self.han):
+        if count <= max(MOST * self.han, min(FEW, MOST_OF_FEW * self.han)):
             return
         most = ", ".join(c for c, _ in self.traditional.most_common(5))
         raise DataError(
