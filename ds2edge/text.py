@@ -20,6 +20,7 @@ SPACE_TOKEN = " "
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'"})
+_ZERO = str.maketrans("\u3007", "\u96f6")  # of years in Chinese: a numeral, read as the character
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,19 @@ class TokenSet:
         return max(map(len, self._index))
 
     @cached_property
+    def characters(self) -> frozenset[str]:
+        """The tokens of one character."""
+        return frozenset(token for token in self._index if len(token) == 1)
+
+    @cached_property
     def _accented(self) -> frozenset[str]:
         """Tokens of one character that `normalise` would otherwise take apart."""
-        single = [token for token in self._index if len(token) == 1]
-        return frozenset(token for token in single if _unaccented(token) != token)
+        return frozenset(token for token in self.characters if _unaccented(token) != token)
 
     @cached_property
     def _others(self) -> re.Pattern[str]:
         """Characters that no token of one character stands for."""
-        known = "".join(re.escape(token) for token in self._index if len(token) == 1)
-        return re.compile(f"[^{known}]+")
+        return re.compile(f"[^{''.join(map(re.escape, self.characters))}]+")
 
 
 @cache
@@ -187,7 +191,7 @@ def normalise(text: str, tokens: TokenSet) -> str:
 
 
 def _unaccented(text: str) -> str:
-    text = unicodedata.normalize("NFKD", text).lower()
+    text = unicodedata.normalize("NFKD", text.translate(_ZERO)).lower()
     return "".join(c for c in text if not unicodedata.combining(c))
 
 
@@ -199,7 +203,7 @@ def spoken(phrase: str) -> str:
     """
     if not isinstance(phrase, str):
         raise TextError(f"a phrase must be a str, got {phrase!r}")
-    phrase = unicodedata.normalize("NFKC", phrase.translate(_APOSTROPHES))
+    phrase = unicodedata.normalize("NFKC", phrase.translate(_APOSTROPHES | _ZERO))
     return " ".join(phrase.lower().split())
 
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds2edge.errors import TextError
-from ds2edge.text import BLANK_TOKEN, TokenSet, collapse, english_characters, normalise
+from ds2edge.text import (
+    BLANK_TOKEN,
+    TokenSet,
+    collapse,
+    english_characters,
+    mandarin_characters,
+    normalise,
+    spoken,
+    with_tokens,
+)
 
 ENGLISH = english_characters()
 
@@ -41,6 +50,12 @@ def test_normalised_text_can_be_spelled(text: str) -> None:
 )
 def test_normalise(text: str, wanted: str) -> None:
     assert normalise(text, ENGLISH) == wanted
+
+
+def test_the_zero_of_years_is_a_character() -> None:
+    assert normalise("二\u3007二三年", mandarin_characters()) == "二零二三年"
+    assert spoken("二\u3007二三年") == "二零二三年"
+    assert normalise("二\u3007", with_tokens(mandarin_characters(), "\u3007")) == "二\u3007"
 
 
 @pytest.mark.parametrize(

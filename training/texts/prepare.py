@@ -32,12 +32,11 @@ class Preparation:
 
     def __call__(self, line: str) -> str:
         """A line, prepared."""
-        line = unicodedata.normalize("NFKC", line)
         if self.simplify:
             line = load_opencc()(line)
         if self.numerals:
             line = NUMERALS[self.numerals](line)
-        return " ".join(line.split())
+        return " ".join(unicodedata.normalize("NFKC", line).split())
 
 
 def add_preparation_arguments(parser: argparse.ArgumentParser) -> None:
