@@ -18,6 +18,7 @@ from ds2edge.token_files import read_tokens
 from ds2edge.training.data.spelling import told_without_example, without_example
 from ds2edge.training.language_model import read_sentences
 from ds2edge.training.texts.chinese_numbers import cardinal, spell_out
+from ds2edge.training.texts.lines import read_lines
 from ds2edge.training.texts.prepare import Preparation
 from ds2edge.training.texts.tokens_command import choose
 from ds2edge.training.texts.traditional import load_opencc, traditional_characters
@@ -60,6 +61,36 @@ from ds2edge.training.texts.traditional import load_opencc, traditional_characte
         ("5G网络", "五G网络"),
         ("版本2.0.1", "版本二点零点一"),
         ("没有数字", "没有数字"),
+        ("3月5日-8日", "三月五日到八日"),
+        ("8点-10点", "八点到十点"),
+        ("2019年-2020年", "二零一九年到二零二零年"),
+        ("2020—2023年", "二零二零到二零二三年"),
+        ("(1949-2019)", "(一九四九到二零一九)"),
+        ("19:00—20:00", "十九点到二十点"),
+        ("5%—10%", "百分之五到百分之十"),
+        ("5km-10km", "五公里到十公里"),
+        ("2〜3天", "两到三天"),
+        ("-10℃~-5℃", "负十摄氏度到负五摄氏度"),
+        ("\u22125度", "负五度"),
+        ("歼-20", "歼-二十"),
+        ("增长-5%", "增长百分之负五"),
+        ("¥1.5-2.5", "一点五到二点五元"),
+        ("分别是100\uff0c200\uff0c300", "分别是一百, 二百, 三百"),
+        ("\uff11\uff0c\uff12\uff10\uff10元", "一千二百元"),
+        ("10²", "十的二次方"),
+        ("3½", "三又二分之一"),
+        ("5m²", "五平方米"),
+        ("100M宽带", "一百M宽带"),
+        ("400-800-1234", "四零零八零零幺二三四"),
+        ("010 12345678", "零幺零幺二三四五六七八"),
+        ("拨打12306", "拨打幺二三零六"),
+        ("打120个", "打一百二十个"),
+        ("1/1000", "一千分之一"),
+        ("2023/24赛季", "二零二三二四赛季"),
+        ("1:2:3", "一比二比三"),
+        ("100000000元", "一亿元"),
+        ("95后", "九五后"),
+        ("二〇二三年", "二零二三年"),
     ],
 )
 def test_numerals_are_spelled_out(written: str, said: str) -> None:
@@ -90,7 +121,7 @@ def test_numbers_have_names(number: int, said: str) -> None:
     assert cardinal(str(number)) == said
 
 
-@given(st.text("0123456789.,-:/%年月日个第a ¥°", max_size=15))
+@given(st.text("0123456789.,-:/%年月日个第打a ¥°²½~—\u2212\uff0c\uff11", max_size=15))
 def test_no_numeral_is_left(text: str) -> None:
     assert not any(c in "0123456789" for c in spell_out(text))
 
@@ -158,8 +189,20 @@ def test_text_in_traditional_characters_is_refused(tmp_path: Path, text: str) ->
 
 def test_some_traditional_characters_are_no_reason(tmp_path: Path) -> None:
     path = tmp_path / "new.txt"
-    path.write_text("我们都在学习中文\n" * 50 + "打醬油\n", encoding="utf-8")
-    assert list(read_sentences([path], mandarin_characters()))[-1] == "打油"
+    path.write_text("打醬油\n" + "我们都在学习中文\n" * 50, encoding="utf-8")
+    assert list(read_sentences([path], mandarin_characters())) == ["我们都在学习中文"] * 50
+
+
+def test_sentences_that_cannot_be_spelled_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "zh.txt"
+    path.write_text("今天去了𠮷野家\n10月\n二\u3007二三年,看 CNN。\n", encoding="utf-8")
+    assert list(read_sentences([path], mandarin_characters())) == ["二零二三年看cnn"]
+    (told,) = caplog.messages
+    assert "zh.txt: left out 2 sentences" in told
+    assert "'𠮷' 1 times" in told
+    assert "--numerals" in told
 
 
 @pytest.mark.parametrize(
@@ -170,6 +213,8 @@ def test_some_traditional_characters_are_no_reason(tmp_path: Path) -> None:
         ("big5", "我們的學校在這裡"),
         ("shift_jis", "これは私の本です"),
         ("euc_kr", "나는 학교에 가는 사람이다"),
+        ("utf-16-le", "我们都在那里等你的"),
+        ("cp1252", "Die Bücher sind schön und größer als früher"),
     ],
 )
 def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, text: str) -> None:
@@ -177,6 +222,29 @@ def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, text: s
     path.write_bytes(f"{text}\n".encode(encoding))
     with pytest.raises(DataError, match=rf"text.txt as utf-8: .*reads as {encoding}: ds2edge "):
         list(read_sentences([path], mandarin_characters()))
+
+
+def test_another_encoding_than_the_named_one(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(("我們的學校在這裡\n" * 40).encode("big5"))
+    with pytest.raises(DataError, match=r"text.txt makes no sense as gb18030; it reads as big5: "):
+        list(read_lines(path, "gb18030"))
+    assert len(list(read_lines(path, "big5"))) == 40
+    path.write_bytes("安装软件\n".encode("gb18030") * 200)  # nothing is frequent here
+    assert set(read_lines(path, "gb18030")) == {"安装软件\n"}
+
+
+def test_a_damaged_file_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "text.xz"
+    path.write_bytes(lzma.compress(("我们都在那里等你\n" * 9_000).encode("gb18030"))[:-40])
+    with pytest.raises(DataError, match="cannot read text"):
+        list(read_lines(path))
+
+
+def test_marks_are_no_text_however_utf_8_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("你好", encoding="utf-8-sig")
+    assert list(read_lines(path, "UTF8")) == list(read_lines(path)) == ["你好"]
 
 
 def text_file(folder: Path) -> Path:

@@ -19,11 +19,17 @@ from ds2edge.errors import ConfigError, DataError, MissingExtraError
 from ds2edge.language_model import DESCRIPTION_FILE, LanguageModel
 from ds2edge.text import TokenSet, normalise
 from ds2edge.training.arpa_mixture import mix_arpa
-from ds2edge.training.data.spelling import add_token_arguments, given_tokens
+from ds2edge.training.data.spelling import (
+    add_token_arguments,
+    given_tokens,
+    unknown_characters,
+)
 from ds2edge.training.size_budget import Pruning, prune_to_fit
 from ds2edge.training.texts.prepare import checked_lines
 
 log = logging.getLogger(__name__)
+
+NAMED_CHARACTERS = 5  # in a message
 
 EPILOG = """examples:
   ds2edge lm books.txt.xz sentences.txt -o lm-en
@@ -191,13 +197,32 @@ def build(
 def read_sentences(texts: Sequence[Path], tokens: TokenSet) -> Iterator[str]:
     """Normalised sentences of text files, empty ones left out.
 
+    Where no spaces are written, also those with letters or numerals that no token stands for:
+    what is left, joined, would be another sentence. How many is told when a text is over.
+
     Raises:
         DataError: a text cannot be read, or is in a script that the tokens lack.
     """
     for path in texts:
+        left_out, reasons = 0, Counter[str]()
         for line in checked_lines(path, tokens):
-            if sentence := normalise(line, tokens):
+            if tokens.space is None and (unknown := unknown_characters(line, tokens)):
+                left_out += 1
+                reasons.update(unknown)
+            elif sentence := normalise(line, tokens):
                 yield sentence
+        if left_out:
+            _tell_left_out(path, left_out, reasons)
+
+
+def _tell_left_out(path: Path, sentences: int, characters: Counter[str]) -> None:
+    some = ", ".join(f"{c!r} {n:,} times" for c, n in characters.most_common(NAMED_CHARACTERS))
+    numerals = any(map(str.isdigit, characters))
+    log.warning(
+        "%s: left out %s sentences with characters that no token stands for: %s%s",
+        *(path, f"{sentences:,}", some),
+        "; numerals are spelled out by: ds2edge data text --numerals" if numerals else "",
+    )
 
 
 def _write(texts: Sequence[Path], tokens: TokenSet, path: Path) -> Counter[str]:

@@ -47,14 +47,13 @@ def told_without_example(tokens: TokenSet, missing: Sequence[str]) -> str:
 
 
 def reference(text: str, tokens: TokenSet) -> str:
-    """What was said, normalised; but letters that no token stands for stay: they are errors."""
-    if letters := {c for c in unknown_characters(text, tokens) if c.isalpha()}:
-        tokens = TokenSet((*tokens.tokens, *sorted(letters)))
+    """What was said, normalised; but what no token stands for stays: it is an error."""
+    if unknown := set(unknown_characters(text, tokens)):
+        tokens = TokenSet((*tokens.tokens, *sorted(unknown)))
     return normalise(text, tokens)
 
 
 def unknown_characters(text: str, token_set: TokenSet) -> list[str]:
     """Letters and digits that `normalise` would drop; what is neither is not spoken."""
-    known = {token for token in token_set.tokens[1:] if len(token) == 1}
-    characters = unaccented(text, token_set)
-    return [c for c in characters if unicodedata.category(c)[0] in "LN" and c not in known]
+    characters, known = unaccented(text, token_set), token_set.characters
+    return [c for c in characters if c not in known and unicodedata.category(c)[0] in "LN"]
