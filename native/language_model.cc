@@ -51,6 +51,8 @@ class KenlmModel final : public LanguageModel {
 
   int order() const override { return model_.Order(); }
 
+  int64_t size() const override { return model_.GetVocabulary().Bound(); }
+
  private:
   using State = lm::ngram::State;
   static_assert(sizeof(State) <= sizeof(LmState::memory), "raise the size of LmState");

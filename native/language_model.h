@@ -33,6 +33,8 @@ class LanguageModel {
   // kUnknownWord for a word that the model does not know.
   virtual WordId index(std::string_view word) const = 0;
   virtual int order() const = 0;
+  // How many words it knows; about, a few marks may be among them.
+  virtual int64_t size() const = 0;
 
   float sentence(const std::vector<std::string>& words) const;
 };
@@ -46,6 +48,7 @@ class ZeroModel final : public LanguageModel {
   float unigram(WordId) const override { return 0.0f; }
   WordId index(std::string_view) const override { return kUnknownWord; }
   int order() const override { return 0; }
+  int64_t size() const override { return 0; }
 };
 
 // Opens an n-gram model written by KenLM (binary files are memory-mapped) or in ARPA format.

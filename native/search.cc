@@ -114,9 +114,13 @@ void Search::index_tokens() {
     ++unknown;
     if (example.empty()) example = tokens()[token];
   }
-  if (2 * unknown > token_count()) {
-    refuse("the language model does not know " + std::to_string(unknown) + " of the " +
-           std::to_string(token_count() - 1) + " tokens, for example " + quoted(example) +
+  // A model of words knows many characters, which are words, too; but far more that are no tokens.
+  const int64_t others = model.size() - (token_count() - unknown);
+  if (unknown > 0.5 * token_count() || others > 8 * token_count() ||
+      (unknown > 0.1 * token_count() && others > token_count())) {
+    refuse("the language model has " + std::to_string(model.size()) + " words and does not know " +
+           std::to_string(unknown) + " of the " + std::to_string(token_count() - 1) + " tokens" +
+           (example.empty() ? "" : ", for example " + quoted(example)) +
            "; without a lexicon, a model of tokens is needed");
   }
 }

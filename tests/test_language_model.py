@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from reference_decoder import Arpa
 from ds2edge import _native
 from ds2edge.decoder import Decoder
 from ds2edge.errors import DecoderError
-from ds2edge.text import english_characters
+from ds2edge.text import TokenSet, english_characters
 
 MODEL = _native.LanguageModel(str(TINY_ARPA))
+CHARACTERS = TokenSet(("<blank>", *map(chr, range(0x4E00, 0x4E64))))
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,29 @@ def test_order_beyond_the_built_one(tmp_path: Path) -> None:
     path.write_text(f"\\data\\\n{counts}\n\\1-grams:\n")
     with pytest.raises(DecoderError, match="order 2 to 6"):
         Decoder(english_characters(), words=["a"], language_model=path)
+
+
+@pytest.mark.parametrize(
+    ("known", "others", "belongs"),
+    [
+        (100, 0, True),
+        (60, 90, True),  # of a small text
+        (100, 500, True),  # of a large one, in more characters
+        (100, 1_000, False),
+        (80, 150, False),  # 20 characters are no words, and most words no characters
+        (40, 0, False),
+    ],
+)
+def test_a_model_of_words_is_no_model_of_tokens(
+    tmp_path: Path, known: int, others: int, belongs: bool
+) -> None:
+    words = [*CHARACTERS.tokens[1 : known + 1], *(f"w{i}" for i in range(others))]
+    unigrams = "\n".join(f"-3\t{word}\t0" for word in ("<unk>", "<s>", "</s>", *words))
+    path = tmp_path / "words.arpa"
+    path.write_text(
+        f"\\data\\\nngram 1={len(words) + 3}\nngram 2=1\n\n\\1-grams:\n{unigrams}\n\n"
+        "\\2-grams:\n-1\t<s> </s>\n\n\\end\\\n"
+    )
+    told = r"has \d+ words .* of the 100 tokens.*; without a lexicon, a model of tokens is needed"
+    with nullcontext() if belongs else pytest.raises(DecoderError, match=told):
+        Decoder(CHARACTERS, language_model=path)
