@@ -69,9 +69,16 @@ PAGE_FAULTS = (
     Fault(
         "subtitles overlap",
         f"{FOLDER}/subtitles.js",
-        "start + LONGEST * 1000, next);",
-        "start + LONGEST * 1000);",
+        "start + LONGEST, next);",
+        "start + LONGEST);",
         (MODULES, "-k", "subtitles"),
+    ),
+    Fault(
+        "the page's subtitles break anywhere",
+        f"{FOLDER}/subtitles.js",
+        "grade * Math.max(0,",
+        "0 * Math.max(0,",
+        (MODULES, "-k", "library"),
     ),
     Fault(
         "blocks that came late count",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from browser import Browser, browser, word, words
 
+from ds2edge.results import Final, Word
 from ds2edge.serving.server import Server
+from ds2edge.subtitles import to_srt
 
 pytestmark = pytest.mark.system
 LONG = "donaudampfschifffahrtsgesellschaftskapitaensmuetzenknopfloch"
@@ -24,18 +27,21 @@ def page(server: Server) -> Iterator[Browser]:
         yield chromium
 
 
-def srt_of(
-    page: Browser, segments: list[list[dict[str, Any]]]
-) -> list[tuple[float, float, list[str]]]:
-    """Start and end in seconds, and lines."""
-    text = page.run_async(
+def text_of(page: Browser, segments: list[list[dict[str, Any]]]) -> str:
+    return page.run_async(
         """
         import("./page/subtitles.js").then(({ srt }) =>
           arguments[1](srt(arguments[0].map((words) => ({ words })))));
         """,
         segments,
     )
-    cues = []
+
+
+def srt_of(
+    page: Browser, segments: list[list[dict[str, Any]]]
+) -> list[tuple[float, float, list[str]]]:
+    """Start and end in seconds, and lines."""
+    text, cues = text_of(page, segments), []
     for i, block in enumerate(text.removesuffix("\n\n").split("\n\n"), start=1):
         number, times, *lines = block.split("\n")
         assert number == str(i)
@@ -69,6 +75,27 @@ def test_subtitles(page: Browser) -> None:
     at_4000 = [cue for cue in cues if 4000 < cue[0] < 4900]
     assert "".join(at_4000[0][2]) == LONG
     assert at_4000[-1] == (4003.0, 4004.0, ["\u2192"])
+
+
+VOCABULARY = (
+    "the a door and open CNN maps hello, world. ok! --> e\u0301x \ud55c\uad6d \u5929\u6c14 \u7684 "
+    f"\u4eca \u5929 \u5728 \u548c \u5f88 \u56e0\u4e3a \u53bb \u4e86 \u5317\u4eac\u5927\u5b66 {LONG}"
+).split()
+
+
+def test_subtitles_are_those_of_the_library(page: Browser) -> None:
+    rng, takes = random.Random(1), []
+    for _ in range(60):
+        take, at = [], rng.choice([0.0, 4000.0])
+        for _ in range(rng.randint(1, 50)):
+            at = round(at + rng.choice([0.0, 0.0, 0.25, 1.0]), 2)
+            end = round(at + rng.choice([0.12, 0.25, 3.0]), 2)
+            take.append(word(rng.choice(VOCABULARY), at, end))
+            at = end
+        takes.append(take)
+    for take in takes:
+        final = Final(0, tuple(Word(**each) for each in take), take[0]["start"], take[-1]["end"])
+        assert text_of(page, [take]) == to_srt([final])
 
 
 def test_the_clock_knows_when_a_sample_was_captured(page: Browser) -> None:
