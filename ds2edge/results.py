@@ -14,6 +14,7 @@ from ds2edge.writing import is_unspaced, join
 
 Seconds: TypeAlias = float  # of audio
 
+LETTER_PAUSE: Seconds = 0.5  # no word of letters goes on after so much silence
 SCHEMA = Path(__file__).parent / "schemas" / "results.json"  # see `json_schema`
 
 
@@ -162,14 +163,15 @@ def join_words(words: Iterable[Word]) -> str:
 def join_letters(words: Sequence[Word], more: bool = False) -> tuple[Word, ...]:
     """Words of single letters, as of a token set without a space, to words: 看 c n n to 看 cnn.
 
-    Characters of scripts that write no spaces stay as they are.
+    Characters of scripts that write no spaces stay as they are. Letters with `LETTER_PAUSE` of
+    silence between them are of two words.
 
     Args:
         more: others may follow: letters at the end, which these may belong to, are left out.
     """
     runs: list[list[Word]] = []
     for word in words:
-        if runs and _is_letter(word.text) and _is_letter(runs[-1][-1].text):
+        if runs and _goes_on(runs[-1][-1], word):
             runs[-1].append(word)
         else:
             runs.append([word])
@@ -201,6 +203,11 @@ def json_schema(kind: str) -> dict[str, Any]:
     if kind not in kinds:
         raise ConfigError(f"there are schemas of {', '.join(kinds)}, got {kind!r}")
     return {**schema, "title": schema["$defs"][kind]["title"], "$ref": f"#/$defs/{kind}"}
+
+
+def _goes_on(before: Word, after: Word) -> bool:
+    together = _is_letter(before.text) and _is_letter(after.text)
+    return together and after.start - before.end < LETTER_PAUSE
 
 
 def _is_letter(text: str) -> bool:

@@ -6,6 +6,7 @@ from fault import Fault
 
 WRITING, TEXTS, SOURCES = "tests/test_writing.py", "tests/test_texts.py", "tests/test_sources.py"
 STREAM, FILES = "tests/test_contract_mandarin.py", "tests/test_token_files.py"
+MODELS = "tests/test_language_model.py"
 
 LANGUAGE_FAULTS = (
     Fault(
@@ -91,5 +92,68 @@ LANGUAGE_FAULTS = (
         "    named = TokenSet(listed) if listed else TOKEN_SETS[config.tokens]()\n",
         '    named = TOKEN_SETS.get(config.tokens, TOKEN_SETS["english_characters"])()\n',
         (FILES,),
+    ),
+    Fault(
+        "lines begin with what belongs to the line before",
+        "ds2edge/subtitles.py",
+        '_TAILS = frozenset("',
+        '_TAILS = frozenset("") or ("-',
+        (WRITING, "-k", "belong"),
+    ),
+    Fault(
+        "lines end with what belongs to the next",
+        "ds2edge/subtitles.py",
+        "_LINKS = frozenset(_LINK_WORDS.split())",
+        "_LINKS = frozenset()",
+        (WRITING, "-k", "belong"),
+    ),
+    Fault(
+        "letters go on after a pause",
+        "ds2edge/results.py",
+        "together and after.start - before.end < LETTER_PAUSE",
+        "together",
+        (WRITING, "-k", "letters"),
+    ),
+    Fault(
+        "the search does not avoid phrases of characters",
+        "ds2edge/decoder.py",
+        "_native.Phrases(list(phrases.items()), self._speller)",
+        "_native.Phrases([(t, max(0.0, b)) for t, b in phrases.items()], self._speller)",
+        (STREAM, "-k", "are_heard"),
+    ),
+    Fault(
+        "sentences lose what cannot be spelled",
+        "training/language_model.py",
+        "            if tokens.space is None and (",
+        "            if tokens.space == 0 and (",
+        (TEXTS, "-k", "spelled"),
+    ),
+    Fault(
+        "short texts in traditional characters taken",
+        "training/texts/traditional.py",
+        "min(FEW, MOST_OF_FEW * self.han)",
+        "FEW",
+        (TEXTS, "-k", "refused"),
+    ),
+    Fault(
+        "noise read as Chinese",
+        "training/texts/lines.py",
+        "            _check_sense(path, encoding)\n",
+        "            pass\n",
+        (TEXTS, "-k", "encoding"),
+    ),
+    Fault(
+        "a hyphen in a range is a minus",
+        "training/texts/chinese_numbers.py",
+        '\\s*{_DASH}\\s*(?=\\d)"',
+        '\\s*~\\s*(?=\\d)"',
+        (TEXTS, "-k", "numerals"),
+    ),
+    Fault(
+        "a model of words taken for one of characters",
+        "native/search.cc",
+        " || others > 8 * token_count() ||",
+        " ||",
+        (MODELS, "-k", "tokens"),
     ),
 )

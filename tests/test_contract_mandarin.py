@@ -163,6 +163,12 @@ def test_2_finish_equals_the_offline_graph_at_every_length(
         assert len(word.text) == 1 or not any(map(is_unspaced, word.text))
 
 
+@given(script=scripts(acts=None, options=contract.RULES))
+@settings(max_examples=10)
+def test_2_segments_share_out_every_sample(transcriber: Transcriber, script: Script) -> None:
+    body_of(contract.test_2_segments_share_out_every_sample)(transcriber, script)
+
+
 @given(script=PLAIN)
 @settings(max_examples=10)
 def test_4_a_word_that_may_go_on_is_not_stable(transcriber: Transcriber, script: Script) -> None:
@@ -171,11 +177,19 @@ def test_4_a_word_that_may_go_on_is_not_stable(transcriber: Transcriber, script:
             assert is_unspaced(event.words[-1].text)
 
 
-def test_phrases_of_characters_and_letters_are_heard(transcriber: Transcriber) -> None:
-    options = StreamOptions(boost={"你好 吗": 30.0, "CNN": 2.0}, beam=64)
-    assert transcriber.transcribe(piece(0), RATE, options).text
-    wide = StreamOptions(boost={"\uff23\uff2e\uff2e": 1.0})
-    assert transcriber.decoder(wide)
+@given(which=contract.THREE, block=st.integers(400, 16_000), vocabulary=st.booleans())
+@settings(max_examples=2)
+def test_5_work_and_memory_do_not_grow(
+    transcriber: Transcriber, which: list[int], block: int, vocabulary: bool
+) -> None:
+    body_of(contract.test_5_work_and_memory_do_not_grow)(transcriber, which, block, vocabulary)
+
+
+@pytest.mark.parametrize("cnn", ["CNN", "\uff23\uff2e\uff2e"])
+def test_phrases_of_characters_and_letters_are_heard(transcriber: Transcriber, cnn: str) -> None:
+    avoided = StreamOptions(boost={cnn: -90.0, "你 好": -90.0}, beam=64)
+    assert "你好" not in transcriber.transcribe(piece(0), RATE, avoided).text
+    assert "cnn" not in transcriber.transcribe(piece(2), RATE, avoided).text
 
 
 @pytest.mark.parametrize(("phrase", "named"), [("今天國", "國"), ("3个", "3"), ("謝謝", "謝")])

@@ -94,6 +94,13 @@ def test_letters_that_may_go_on_are_not_a_word_yet(begun: str, more: str) -> Non
     assert join_letters(spoken(begun + more).words)[: len(stable)] == stable
 
 
+def test_letters_after_a_pause_are_another_word() -> None:
+    words = (*spoken("ok").words, *spoken("tv", start=0.9).words)
+    assert texts(join_letters(words)) == ["oktv"]
+    words = (*spoken("ok").words, *spoken("tv", start=1.2).words)
+    assert texts(join_letters(words)) == ["ok", "tv"]
+
+
 def test_unknown_words_are_no_letters() -> None:
     words = (*spoken("a").words, Word("<unk>", 1.0, 2.0, 0.1), *spoken("b").words)
     assert texts(join_letters(words)) == ["a", "<unk>", "b"]
@@ -163,9 +170,19 @@ def test_subtitles_of_characters() -> None:
     assert "".join(cue.lines) == text
     assert len(cue.lines) == 2
     assert all(cells(line) <= 42 for line in cue.lines)
-    # Not before what belongs to the word before, not after what belongs to the next.
-    assert cue.lines[1][0] not in "的了吗吧"
-    assert cue.lines[0][-1] not in "在和很把"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [  # lines of the same length would part these characters
+        ("我们今天下午一起去看了他买的", "那本很有意思的书吧好不好呢"),
+        ("昨天晚上他跟我们大家都住", "在那里最小最旧最破烂旅馆当中"),
+    ],
+)
+def test_characters_stay_with_those_they_belong_to(lines: tuple[str, str]) -> None:
+    """的 with what is before it, 在 with what follows."""
+    (cue,) = cues([spoken("".join(lines), each=0.2)])
+    assert cue.lines == lines
 
 
 def test_subtitles_break_between_words_not_inside() -> None:
