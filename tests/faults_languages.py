@@ -97,7 +97,7 @@ LANGUAGE_FAULTS = (
         "lines begin with what belongs to the line before",
         "ds2edge/subtitles.py",
         '_TAILS = frozenset("',
-        '_TAILS = frozenset("") or ("-',
+        '_TAILS = frozenset("") - frozenset("',
         (WRITING, "-k", "belong"),
     ),
     Fault(

@@ -175,7 +175,7 @@ def test_subtitles_of_characters() -> None:
 @pytest.mark.parametrize(
     "lines",
     [  # lines of the same length would part these characters
-        ("我们今天下午一起去看了他买的", "那本很有意思的书吧好不好呢"),
+        ("我们今天下午一起去看了他买的", "新书店里有意思的书吧好好呢"),
         ("昨天晚上他跟我们大家都住", "在那里最小最旧最破烂旅馆当中"),
     ],
 )
