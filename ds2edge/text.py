@@ -203,6 +203,8 @@ def spoken(phrase: str) -> str:
     """
     if not isinstance(phrase, str):
         raise TextError(f"a phrase must be a str, got {phrase!r}")
+    if re.search("[\ud800-\udfff]", phrase):  # what a command line has that is not UTF-8
+        raise TextError(f"a phrase must be UTF-8, got {phrase!r}")
     phrase = unicodedata.normalize("NFKC", phrase.translate(_APOSTROPHES | _ZERO))
     return " ".join(phrase.lower().split())
 

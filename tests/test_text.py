@@ -58,6 +58,11 @@ def test_the_zero_of_years_is_a_character() -> None:
     assert normalise("二\u3007", with_tokens(mandarin_characters(), "\u3007")) == "二\u3007"
 
 
+def test_a_phrase_in_another_encoding_is_refused() -> None:
+    with pytest.raises(TextError, match="UTF-8"):
+        spoken("北京".encode("gb18030").decode(errors="surrogateescape"))
+
+
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [

@@ -349,6 +349,24 @@ def test_coverage_chooses_the_most_frequent() -> None:
     assert choose(counts, 0.9, 9, "ab").tokens.tokens == ("<blank>", "a", "b", "的")
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "spaced"),
+    [
+        ("我们今天用transformer做recognition", [], False),
+        ("用 speech recognition systems 吗", [], True),
+        ("用 speech recognition systems 吗", ["--no-space"], False),
+        ("你好", ["--space"], True),
+    ],
+)
+def test_whether_words_have_spaces(
+    tmp_path: Path, text: str, more: list[str], spaced: bool
+) -> None:
+    path, out = tmp_path / "text.txt", tmp_path / "a.tokens"
+    path.write_text(text, encoding="utf-8")
+    assert cli(["data", "tokens", str(path), "-o", str(out), *more]) == 0
+    assert (read_tokens(out).space is not None) == spaced
+
+
 def test_tokens_without_an_example() -> None:
     tokens = english_characters()
     missing = without_example(tokens, [tokens.encode("the quick brown fox jumps"), []])

@@ -39,6 +39,9 @@ so do --tokens of lm, evaluate and others.
 """
 
 
+LETTERS_OF_A_WORD = 5  # about, in scripts that write spaces
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A token set, and what it leaves out of the text."""
@@ -79,6 +82,12 @@ def add_parser(commands: Any) -> None:
         help="that are tokens in any case [a to z]",
     )
     parser.add_argument(
+        "--space",
+        action=argparse.BooleanOptionalAction,
+        help="words have spaces between them [found out: whether there are more words of such "
+        "scripts than characters of others]",
+    )
+    parser.add_argument(
         "--traditional", action="store_true", help="traditional Chinese characters are wanted"
     )
     parser.add_argument(
@@ -109,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"no letters in {names}")
     if not options.traditional:
         script.check(names)
-    chosen = choose(counts, options.coverage, options.most, options.letters)
+    chosen = choose(counts, options.coverage, options.most, options.letters, options.space)
     write_tokens(options.output, chosen.tokens)
     print(
         f"{options.output}: {len(chosen.tokens):,} tokens, which spell {chosen.coverage:.3%} of "
@@ -130,18 +139,26 @@ def characters(sentence: str) -> Iterable[str]:
     return [*("'" for _ in apostrophes), *(c for c in lower if _is_letter(c))]
 
 
-def choose(counts: Counter[str], coverage: float, most: int, letters: str = "") -> Chosen:
+def choose(
+    counts: Counter[str],
+    coverage: float,
+    most: int,
+    letters: str = "",
+    spaced: bool | None = None,
+) -> Chosen:
     """The most frequent characters, until they cover enough.
-
-    A space is one where most characters are of scripts that write spaces.
 
     Args:
         counts: of characters in the text.
         coverage: share of the text, 0..1.
         most: characters, at most.
         letters: that are chosen in any case.
+        spaced: a space is a token, too; None: where there are more words of scripts that write
+            spaces than characters of others.
     """
-    spaced = sum(n for c, n in counts.items() if not is_unspaced(c)) > counts.total() / 2
+    if spaced is None:
+        unspaced = sum(n for c, n in counts.items() if is_unspaced(c))
+        spaced = (counts.total() - unspaced) / LETTERS_OF_A_WORD > unspaced
     if not spaced:  # foreign names alone have it
         counts = Counter({c: n for c, n in counts.items() if c != "'"})
     total, covered = counts.total(), sum(counts[letter] for letter in set(letters))
