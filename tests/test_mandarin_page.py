@@ -74,9 +74,23 @@ def test_options_of_the_page_exist(capsys: pytest.CaptureFixture[str]) -> None:
         _, name, *rest = shlex.split(command)
         with pytest.raises(SystemExit, match="0"):
             cli([name, *(rest[:1] if name == "data" else []), "--help"])
-        shown = capsys.readouterr().out
-        for flag in re.findall(r"(?<=\s)--[\w-]+", command):
-            assert flag in shown, (command, flag)
+        assert unknown_flags(command, capsys.readouterr().out) == []
+
+
+def test_options_of_the_pages_benchmarks_exist() -> None:
+    code = "".join(code.replace("\\\n", "") for _, code in blocks_of(PAGE))
+    commands = [line for line in code.splitlines() if line.startswith("python benchmarks/")]
+    assert len(commands) == 3
+    for command in commands:
+        script = ROOT / shlex.split(command)[1]
+        done = subprocess.run([sys.executable, script, "--help"], capture_output=True)
+        assert done.returncode == 0
+        assert unknown_flags(command, done.stdout.decode()) == []
+
+
+def unknown_flags(command: str, shown: str) -> list[str]:
+    flags = re.findall(r"(?<=\s)--[\w-]+", command)
+    return [flag for flag in flags if not re.search(rf"{flag}(?![\w-])", shown)]
 
 
 def test_plan_of_the_learning_curve(benchmark_scripts: None) -> None:
