@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--start", type=Path, help="checkpoint whose weights each row begins with [random]"
     )
+    parser.add_argument("--tokens", type=Path, help="of all rows [those of the plan]")
     parser.add_argument("--estimate", action="store_true", help="say what it takes, and stop")
     given = run_arguments(parser, arguments)
     with quiet_tensorflow():
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"in all about {sum(minutes):.0f} core minutes\n", flush=True)
     if given.estimate:
         return 0
-    begin = ["--start", given.start] if given.start else []
+    begin: list[object] = ["--start", given.start] if given.start else []
+    begin += ["--tokens", given.tokens] if given.tokens else []
     options = evaluation_options(given.language_model, given.alpha, given.beta, given.out)
     for part in chosen_parts:
         write_part(part, given.out)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hours_rows import hours_of
 from techniques_report import ACCENT, INK, page, processor_minutes, write_files
 from techniques_rows import Place, Row, Work, read_work
 
@@ -95,7 +96,7 @@ def _result(base: TrainConfig, row: Row, place: Place) -> HoursResult:
     passes, work = row.config(base).optimizer.epochs, read_work(place)
     return HoursResult(
         row,
-        work.seconds / passes / 3600,
+        hours_of(row.name),
         passes,
         summary(score(read_evaluation(place.evaluation).utterances)),
         history[-1]["loss"],

@@ -67,6 +67,11 @@ class Part:
         return self.passes * once / speed / 60
 
 
+def hours_of(row: str) -> float:
+    """Of training speech, from the row's name."""
+    return float(row.removesuffix("h"))
+
+
 def read_hours(path: Path) -> Hours:
     """Raises: ConfigError: no such file, not TOML, an unknown key or a value that cannot be."""
     try:
