@@ -15,12 +15,15 @@ from ds2edge.training.network.loss import alignable, ctc_loss
 Array = np.ndarray[Any, Any]
 
 
-def loss_and_gradient(logits: Array, steps: Any, tokens: Array, lengths: Any) -> Any:
+def loss_and_gradient(
+    logits: Array, steps: Any, tokens: Array, lengths: Any, silent: int = 0
+) -> Any:
     """Of the losses weighted 1, 2, 3 and so on."""
     variable = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(variable)
-        losses = ctc_loss(variable, np.array(steps, "i4"), tokens, np.array(lengths, "i4"))
+        counts = np.array(steps, "i4"), np.array(lengths, "i4")
+        losses = ctc_loss(variable, counts[0], tokens, counts[1], silent)
         total = tf.reduce_sum(losses * np.arange(1, len(logits) + 1, dtype="f4"))
     return losses.numpy(), tape.gradient(total, variable).numpy()
 
@@ -91,3 +94,27 @@ def test_no_step_at_all() -> None:
     )
     assert losses.tolist() == [0, pytest.approx(2 * np.log(3))]
     assert not gradient[0].any()
+
+
+@settings(max_examples=15)
+@given(texts=TEXTS, silent=st.integers(1, 4), more=st.integers(1, 6), seed=st.integers(0, 99))
+def test_silent_steps_are_blanks_before_the_text(
+    texts: list[list[int]], silent: int, more: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    longest = max(map(len, texts)) + silent + more
+    logits = rng.normal(0, 3, (len(texts), longest, 5)).astype("f4")
+    tokens = np.zeros((len(texts), max(1, *map(len, texts))), "i4")
+    for row, text in zip(tokens, texts, strict=True):
+        row[: len(text)] = text
+    lengths, steps = [len(text) for text in texts], [longest] * len(texts)
+    losses, gradient = loss_and_gradient(logits, steps, tokens, lengths, silent)
+    rest = [longest - silent] * len(texts)
+    wanted, slope = loss_and_gradient(logits[:, silent:], rest, tokens, lengths)
+    blanks = tf.nn.log_softmax(logits[:, :silent]).numpy()
+    fits = np.array([alignable(text, longest - silent) for text in texts])
+    weights = fits * np.arange(1, len(texts) + 1)
+    np.testing.assert_allclose(losses, wanted - fits * blanks[..., 0].sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(gradient[:, silent:], slope, atol=1e-3)
+    early = weights[:, None, None] * (np.exp(blanks) - np.eye(5)[0])
+    np.testing.assert_allclose(gradient[:, :silent], early, atol=1e-3)

@@ -64,6 +64,7 @@ class ModelConfig:
     candidate: Literal["tanh", "clipped_relu"] = "tanh"  # of a GRU; the paper has the rectifier
     norm: Literal["term", "input", "none"] = "term"  # B(W x), W B(x) + b or W x + b
     look_ahead: int = 10  # output steps that the row convolution of a forward model sees ahead
+    silent: int = 0  # first output steps in which training lets no token be said: it guesses there
     connected: int = 0  # units of a fully connected layer before the output; 0: no such layer
     dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
     tokens: str = "english_characters"  # english_bigrams, mandarin_characters, or a file of them
@@ -72,7 +73,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _at_least(1, self, "layers", "units")
-        _at_least(0, self, "look_ahead", "connected", "dropout")
+        _at_least(0, self, "look_ahead", "silent", "connected", "dropout")
         if not 1 <= len(self.convolutions) <= 3 or self.dropout >= 1:
             raise ConfigError(
                 "model needs a convolution or more, three at most, and dropout below 1; "

@@ -15,7 +15,9 @@ Tensor = Any
 NEVER = -1e30  # log of a probability of zero: finite, so that nothing becomes NaN
 
 
-def ctc_loss(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+def ctc_loss(
+    logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor, silent: int = 0
+) -> Tensor:
     """-log p(tokens | logits) of each recording; 0, without a gradient, if none can be aligned.
 
     Summed over all alignments by the forward recursion, whose own gradient it is: every step keeps
@@ -26,6 +28,7 @@ def ctc_loss(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor) -> 
         steps: valid steps, shape = (batch,), int32.
         tokens: padded with the blank, shape = (batch, longest text), int32.
         lengths: valid tokens, shape = (batch,), int32.
+        silent: first steps of each recording in which no alignment has a token.
 
     Returns: shape = (batch,).
     """
@@ -33,13 +36,14 @@ def ctc_loss(logits: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor) -> 
         steps, tokens, lengths = (
             ops.cast(ops.convert_to_tensor(x), "int32") for x in (steps, tokens, lengths)
         )
-        fits = ops.logical_and(lengths + _repeats(tokens, lengths) <= steps, steps > 0)
+        room = lengths + _repeats(tokens, lengths) <= steps - silent
+        fits = ops.logical_and(ops.logical_or(room, lengths == 0), steps > 0)
         lengths = ops.where(fits, lengths, 0)
 
         @ops.custom_gradient
         def losses(logits: Tensor) -> Any:
             log_probs = ops.log_softmax(logits)
-            found, shares, places, ends = _forward(log_probs, steps, tokens, lengths)
+            found, shares, places, ends = _forward(log_probs, steps, tokens, lengths, silent)
 
             def gradient(*args: Any, **_: Any) -> Tensor:
                 with keras.name_scope("ctc"):
@@ -65,7 +69,7 @@ def _repeats(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _forward(
-    log_probs: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor
+    log_probs: Tensor, steps: Tensor, tokens: Tensor, lengths: Tensor, silent: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Losses and what the gradient needs.
 
@@ -87,6 +91,9 @@ def _forward(
     places = begins[:, :, None] * size + states[None]
     emitted = ops.take(ops.reshape(log_probs, (-1,)), places)
     numbers = ops.arange(ops.shape(states)[1])[None, :]
+    if silent:
+        early = ops.logical_and(ops.arange(count)[:, None] < silent, numbers % 2 == 1)
+        emitted = ops.where(early[:, None], NEVER, emitted)
     none = ops.full((batch, 2), NEVER)
     # A blank may be left out between two tokens that differ.
     other = states[:, 2:] != states[:, :-2]

@@ -178,7 +178,8 @@ class AcousticModel(keras.Model):
         lengths, labelled = y["lengths"], y.get("labelled")
         if labelled is not None:  # a text that nobody gave could be too long to be aligned
             lengths = lengths * ops.cast(labelled, lengths.dtype)
-        losses = ctc_loss(y_pred, output_lengths(x["frames"], self.config), y["tokens"], lengths)
+        steps = output_lengths(x["frames"], self.config)
+        losses = ctc_loss(y_pred, steps, y["tokens"], lengths, self.config.silent)
         if labelled is not None:
             losses = losses * labelled
         tokens = ops.cast(ops.sum(y["lengths"]) + ops.shape(losses)[0], "float32")
