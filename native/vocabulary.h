@@ -68,19 +68,29 @@ struct ScoredTokens : AnyWords {
   static constexpr bool kScoresTokens = true;
 };
 
-// The words of a lexicon only.
+// The words of a lexicon only. What was begun outside of it, when phrases or options allowed that,
+// stays and leads nowhere.
 struct LexiconWords : AnyWords {
   LexiconWords(const Lexicon& lexicon, float alpha) : lexicon(lexicon), alpha(alpha) {}
 
+  static bool is_inside(const Place& place) { return place.spelling != kOutside; }
   bool spell(const Place& from, int32_t token, Place* to) const {
     return (to->spelling = lexicon.child(from.spelling, token)) != Lexicon::kNone;
   }
-  uint64_t mask(const Place& from) const { return lexicon.mask(from.spelling); }
-  bool ends_word(const Place& place) const { return lexicon.ends_word(place.spelling); }
+  uint64_t mask(const Place& from) const {
+    return is_inside(from) ? lexicon.mask(from.spelling) : 0;
+  }
+  bool ends_word(const Place& place) const {
+    return is_inside(place) && lexicon.ends_word(place.spelling);
+  }
   bool completes(const Place& place) const { return ends_word(place); }
   Place after_word(const Place&) const { return {}; }
-  float outlook(const Place& place) const { return alpha * lexicon.outlook(place.spelling); }
-  WordId word(const Place& place) const { return lexicon.word(place.spelling); }
+  float outlook(const Place& place) const {
+    return is_inside(place) ? alpha * lexicon.outlook(place.spelling) : 0.0f;
+  }
+  WordId word(const Place& place) const {
+    return is_inside(place) ? lexicon.word(place.spelling) : kUnknownWord;
+  }
 
   const Lexicon& lexicon;
   float alpha;

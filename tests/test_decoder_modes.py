@@ -352,6 +352,21 @@ def test_phrases_that_are_taken_away_bring_nothing_more() -> None:
     assert state.finish()[0].score == pytest.approx(best_score(LANGUAGE, frames), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "open_words",
+    [LANGUAGE.with_phrases({"lab": 9.0}), LANGUAGE.with_options(exhaustive(unknown=1.0))],
+)
+def test_words_that_are_no_longer_allowed_lead_nowhere(open_words: Decoder) -> None:
+    """Begun outside of the lexicon, when that was possible: nothing follows them."""
+    state = open_words.start()
+    state.advance(spelled("_a_l_a", TOKENS, 0.9))
+    state.use(LANGUAGE)
+    state.advance(spelled("_b_ _all_", TOKENS, 0.9))
+    (found,) = state.finish()
+    assert math.isfinite(found.score)
+    assert {word.text for word in found.words[:-1]} <= set(WORDS)
+
+
 def best_score(decoder: Decoder, frames: np.ndarray) -> float:
     return decoder.decode([frames])[0][0].score
 

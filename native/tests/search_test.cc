@@ -102,6 +102,21 @@ TEST_CASE("impossible tokens leave scores that are numbers") {
   }
 }
 
+TEST_CASE("what was begun outside of the lexicon ends no word, once phrases or options forbid it") {
+  const auto all = problems::searches(model(), patient());
+  const std::shared_ptr<const Search> only_lexicon = all[2], open = all[4], listening = all[6];
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    const std::vector<float> frames = problems::random_frames(seed, 200, kTokens, 3.0f);
+    SearchState state(open);
+    for (int64_t begin = 0; begin < 200; begin += 5) {
+      state.use(begin % 3 == 0 ? only_lexicon : begin % 3 == 1 ? open : listening);
+      state.advance(frames.data() + begin * static_cast<int64_t>(kTokens), 5);
+      for (const Word& word : state.words()) CHECK(std::isfinite(word.confidence));
+    }
+    for (const Hypothesis& one : state.finish(3)) CHECK(std::isfinite(one.score));
+  }
+}
+
 TEST_CASE("a long stream does not grow") {
   for (const auto& search : problems::searches(model(), patient())) {
     SearchState state(search);
