@@ -20,7 +20,7 @@ SPACE_TOKEN = " "
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'"})
-_ZERO = str.maketrans("\u3007", "\u96f6")  # of years in Chinese: a numeral, read as the character
+_ZERO = str.maketrans({"\u3007": "\u96f6"})  # of years in Chinese: a numeral, read as the character
 
 
 @dataclass(frozen=True)
