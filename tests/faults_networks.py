@@ -82,6 +82,13 @@ NETWORK_FAULTS = (
         (MODELS, "-k", "far_ahead"),
     ),
     Fault(
+        "tokens are aligned before anything was heard",
+        "training/network/loss.py",
+        "    if silent:\n",
+        "    if silent > 99:\n",
+        ("tests/test_loss.py", "-k", "silent"),
+    ),
+    Fault(
         "another token is taken for the blank",
         "training/network/loss.py",
         "    blanks = ops.zeros_like(tokens) + BLANK\n",

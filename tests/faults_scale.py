@@ -54,8 +54,8 @@ SCALE_FAULTS = (
     Fault(
         "a recording without a step has a loss",
         "training/network/loss.py",
-        "<= steps, steps > 0)",
-        "<= steps, steps > -1)",
+        "lengths == 0), steps > 0)",
+        "lengths == 0), steps > -1)",
         (WORKERS, "-k", "without_a_recording"),
     ),
     Fault(
