@@ -157,7 +157,8 @@ def test_2_finish_equals_the_offline_graph_at_every_length(
     best = transcriber.decoder(script.options).decode([log_probs])[0][0]
     (final,) = finals_of(play(script, transcriber)[0])
     assert final.text == join_words(final.words)
-    assert final.text == TOKENS.join(word.text for word in best.words)
+    spelled = TOKENS.join(word.text for word in best.words)
+    assert final.text.replace(" ", "") == spelled  # letters that a pause parts are two words
     for word in final.words:
         assert word.text.isalpha()
         assert len(word.text) == 1 or not any(map(is_unspaced, word.text))

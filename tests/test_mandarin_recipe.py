@@ -118,7 +118,7 @@ def test_from_real_corpora_to_a_bundle_that_transcribes(folder: Path) -> None:
     assert "aishell-1 test, characters never heard" in done.stdout
     assert "mixed error rate" in done.stdout
     text = Transcriber(bundle).transcribe(RECORDINGS[0]).text
-    assert set(text) <= set(tokens.tokens)
+    assert set(text) <= {*tokens.tokens, " "}  # between letters that a pause parts
     assert make(folder, "--question", "model", **AISHELL, START=str(start)).returncode == 0
 
 
