@@ -64,7 +64,7 @@ class ModelConfig:
     candidate: Literal["tanh", "clipped_relu"] = "tanh"  # of a GRU; the paper has the rectifier
     norm: Literal["term", "input", "none"] = "term"  # B(W x), W B(x) + b or W x + b
     look_ahead: int = 10  # output steps that the row convolution of a forward model sees ahead
-    silent: int = 0  # first output steps in which training lets no token be said: it guesses there
+    silent: int = 0  # first output steps with which training aligns no token: it would guess there
     connected: int = 0  # units of a fully connected layer before the output; 0: no such layer
     dropout: float = 0.1  # on the input of every recurrent layer but the first, and of the output
     tokens: str = "english_characters"  # english_bigrams, mandarin_characters, or a file of them

@@ -13,8 +13,8 @@ from ds2edge.errors import DataError, MissingExtraError
 Convert: TypeAlias = Callable[[str], str]
 
 MOST = 0.01  # of the Han characters of a simplified text; names and quotations have some
-FEW = 10  # so many are none too many, where they are less than
-MOST_OF_FEW = 0.1  # of the Han characters of a short text
+FEW = 10  # so many are none too many in a short text, if
+MOST_OF_FEW = 0.1  # of its Han characters at most are traditional
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 REMEDY = "convert it: ds2edge data text --simplify"
 
