@@ -98,7 +98,8 @@ def test_plan_of_the_learning_curve(benchmark_scripts: None) -> None:
     plan = rows.read_hours(ROOT / "benchmarks" / "hours-zh.toml")
     assert token_set(plan.base.model).space is None
     assert plan.shares[-1] == 1.0
-    recipe = tomllib.loads((ROOT / "training" / "configs" / "zh.toml").read_text(encoding="utf-8"))
+    path = ROOT / "training" / "configs" / "zh-first.toml"
+    recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     named = {corpus["folder"] for corpus in recipe["data"]["train"]}
     assert {corpus.folder for corpus in plan.base.data.train} == named
 

@@ -46,7 +46,7 @@ with open(given["--arpa"], "w", encoding="utf-8") as file:
     print("\\\\1-grams:", *grams, "", sep="\\n", file=file)
     print("\\\\2-grams:", f"-1\\t<s> {{words[0]}}", "", "\\\\end\\\\", sep="\\n", file=file)
 """
-WORDS = ["text", "tokens", "restore", "synth", "synth", "train", "lm", "convert"]
+WORDS = ["text", "tokens", "restore", "synth", "synth", "train", "train", "lm", "convert"]
 REAL = ["import", "import", "text", "tokens", "train", "lm", "convert"]
 AISHELL = {"RECIPE": "zh-aishell"}
 
@@ -139,7 +139,8 @@ def test_the_steps_of_real_corpora(folder: Path) -> None:
     [
         ("speech/mandarin-words/manifest.tsv", ["tokens", *WORDS[3:]]),
         ("configs/zh.toml", ["train", "convert"]),
-        ("work/start.npz", ["train", "convert"]),
+        ("configs/zh-first.toml", ["train", "train", "convert"]),
+        ("work/start.npz", ["train", "train", "convert"]),
         ("text/zh-toy.txt", ["text", "tokens", *WORDS[3:]]),
     ],
 )
@@ -152,11 +153,18 @@ def test_what_has_changed_is_done_again(folder: Path, changed: str, again: list[
 
 
 def test_the_interrupted_run_goes_on(folder: Path) -> None:
-    assert "convert" not in steps(folder, fails="train")
-    half = folder / "work" / "train" / "last.npz"
+    assert steps(folder, fails="train").count("train") == 1
+    half = folder / "work" / "first" / "last.npz"
     half.touch()
-    assert steps(folder)[0] == "train"
+    assert steps(folder)[:2] == ["train", "train"]
     assert half.exists()
+
+
+def test_each_stage_begins_with_the_weights_of_the_one_before(folder: Path) -> None:
+    work = folder / "work"
+    first, then = (line for line in commands("mandarin", folder, **SMALL) if "train " in line)
+    assert f"--out {work}/first --start {work}/start.npz" in first
+    assert f"--out {work}/train --start {work}/first/best.npz" in then
 
 
 def test_help_is_what_is_shown_first(folder: Path) -> None:

@@ -5,8 +5,9 @@
 #
 # RECIPE names the configuration, and with it the corpora. As it stands, `zh`: single words of one
 # speaker, and sentences that espeak-ng speaks, for a model that begins with what the embedded English
-# one has learned of speech. `zh-aishell`, from random weights: AISHELL-1 and THCHS-30, as they were
-# downloaded to DOWNLOADS/aishell-1 and DOWNLOADS/thchs-30.
+# one has learned of speech, in two stages: `zh-first`, then `zh`. `zh-aishell`, from random weights
+# and in one: AISHELL-1 and THCHS-30, as they were downloaded to DOWNLOADS/aishell-1 and
+# DOWNLOADS/thchs-30.
 #
 # Each step is done once, and again when what it is made of has changed; interrupted, the same
 # command goes on, within a training run, too. Everything is written below WORK.
@@ -17,6 +18,8 @@ WORK ?= build/mandarin
 RECIPE ?= zh
 DOWNLOADS ?= downloads
 CONFIG := $(CONFIGS)/$(RECIPE).toml
+# The stage before, of a recipe that has one.
+FIRST := $(wildcard $(CONFIGS)/$(RECIPE)-first.toml)
 # --simplify needs ds2edge[zh].
 PREPARE ?= --numerals zh --simplify
 TOKENS ?= --coverage 0.9995
@@ -41,6 +44,7 @@ GIVEN := $(filter-out $(MADE) $(IMPORTED),$(NAMED))
 GIVEN_THERE := $(if $(GIVEN),$(DATA)/.linked)
 IMPORTED_THERE := $(IMPORTED:%=$(DATA)/%/manifest.tsv)
 MADE_THERE := $(MADE:%=$(DATA)/%/manifest.tsv)
+THERE := $(GIVEN_THERE) $(IMPORTED_THERE) $(MADE_THERE)
 RECORDED := $(foreach name,$(GIVEN) $(IMPORTED),$(DATA)/$(name)/manifest.tsv)
 # Of split dev and test.
 HELD := $(RECORDED) $(filter %-held/manifest.tsv,$(MADE_THERE))
@@ -48,6 +52,8 @@ SPLIT_COLUMN = $$5
 
 speak = $(DS2EDGE) data synth $< -o $(@D) --tokens $(WORK)/tokens --jobs $(JOBS) \
   --language cmn --engine espeak-ng --voices $(VOICES)
+
+train = $(DS2EDGE) train $(1) --tokens $(WORK)/tokens --data $(DATA) --out $(@D) $(2:%=--start %)
 
 .PHONY: help model evaluate
 
@@ -59,7 +65,8 @@ help:
 	@echo "  $(DATA)    the corpora: given, imported or spoken by espeak-ng"
 	@echo "  $(WORK)/lm        ds2edge lm: a 5-gram of characters"
 	@echo "  $(WORK)/start.npz ds2edge restore: the weights of the embedded model"
-	@echo "  $(WORK)/train     ds2edge train"
+	@echo "  $(WORK)/first     ds2edge train: a model that knows characters"
+	@echo "  $(WORK)/train     ds2edge train --start: it goes on; zh-aishell has but this one"
 	@echo "  $(WORK)/zh        ds2edge convert: the bundle"
 	@echo "and, of that model:"
 	@echo "  evaluate   ds2edge evaluate: error rates on split test; each such look is logged"
@@ -117,12 +124,18 @@ $(WORK)/start.npz:
 	mkdir -p $(@D)
 	$(DS2EDGE) restore en -o $@
 
-$(WORK)/train/.begun: $(CONFIG) $(WORK)/tokens $(START) $(GIVEN_THERE) $(IMPORTED_THERE) $(MADE_THERE)
+$(WORK)/first/.begun: $(FIRST) $(WORK)/tokens $(START) $(THERE)
+	$(begin)
+
+$(WORK)/first/.done: $(WORK)/first/.begun
+	$(call train,$(FIRST),$(START))
+	touch $@
+
+$(WORK)/train/.begun: $(CONFIG) $(WORK)/tokens $(if $(FIRST),$(WORK)/first/.done,$(START)) $(THERE)
 	$(begin)
 
 $(WORK)/train/.done: $(WORK)/train/.begun
-	$(DS2EDGE) train $(CONFIG) --tokens $(WORK)/tokens --data $(DATA) --out $(@D) \
-	  $(START:%=--start %)
+	$(call train,$(CONFIG),$(if $(FIRST),$(WORK)/first/best.npz,$(START)))
 	touch $@
 
 # One manifest for all that tunes and measures.
