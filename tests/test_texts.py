@@ -19,7 +19,7 @@ from ds2edge.training.data.spelling import told_without_example, without_example
 from ds2edge.training.language_model import read_sentences
 from ds2edge.training.texts.chinese_numbers import cardinal, spell_out
 from ds2edge.training.texts.lines import read_lines
-from ds2edge.training.texts.prepare import Preparation
+from ds2edge.training.texts.prepare import Preparation, prepared_sentences
 from ds2edge.training.texts.tokens_command import choose
 from ds2edge.training.texts.traditional import load_opencc, traditional_characters
 
@@ -91,6 +91,17 @@ from ds2edge.training.texts.traditional import load_opencc, traditional_characte
         ("100000000元", "一亿元"),
         ("95后", "九五后"),
         ("二〇二三年", "二零二三年"),
+        ("12月25日 -3度", "十二月二十五日 负三度"),
+        ("3月5日 -3℃", "三月五日 负三摄氏度"),
+        ("3月5日 \u22123℃", "三月五日 负三摄氏度"),
+        ("5 - 8点", "五到八点"),
+        ("5-8点", "五到八点"),
+        ("8点 -10点", "八点到十点"),  # no time is negative, and no year
+        ("2010 -2015年", "二零一零到二零一五年"),
+        ("-5到-3度", "负五到负三度"),
+        ("2013-14赛季", "二零一三一四赛季"),
+        ("2013-2014学年", "二零一三到二零一四学年"),
+        ("13-14赛季", "十三到十四赛季"),
     ],
 )
 def test_numerals_are_spelled_out(written: str, said: str) -> None:
@@ -200,9 +211,22 @@ def test_sentences_that_cannot_be_spelled_are_left_out(
     path.write_text("今天去了𠮷野家\n10月\n二\u3007二三年,看 CNN。\n", encoding="utf-8")
     assert list(read_sentences([path], mandarin_characters())) == ["二零二三年看cnn"]
     (told,) = caplog.messages
-    assert "zh.txt: left out 2 sentences" in told
+    assert "zh.txt: 2 sentences have characters that no token stands for, and are left" in told
     assert "'𠮷' 1 times" in told
     assert "--numerals" in told
+
+
+def test_what_words_lose_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "en.txt"
+    path.write_text("On 3 May he came to the café.\nHe left.\n", encoding="utf-8")
+    assert list(read_sentences([path], english_characters())) == [
+        "on may he came to the cafe",
+        "he left",
+    ]
+    (told,) = caplog.messages
+    assert "1 sentences have characters that no token stands for, which are left out of" in told
+    assert "'3' 1 times" in told
+    assert "--numerals" not in told
 
 
 @pytest.mark.parametrize(
@@ -215,6 +239,16 @@ def test_sentences_that_cannot_be_spelled_are_left_out(
         ("euc_kr", "나는 학교에 가는 사람이다"),
         ("utf-16-le", "我们都在那里等你的"),
         ("cp1252", "Die Bücher sind schön und größer als früher"),
+        ("cp1252", "für müde Brüder, Straße"),
+        ("cp1252", "un élève naïf a créé ça, dit le garçon à l\u2019école"),
+        ("gb18030", "看 CNN 的新闻 google maps and some more english words here"),
+        (
+            "gb18030",
+            "看新闻\uff0cgoogle maps and some more english words here",
+        ),
+        ("big5", "我們的學校 google maps and some more english words here"),
+        ("utf-16-le", "今天 the price 是 300 USD\n的 https://example.com/index.html"),
+        ("utf-16-be", "今天 the price 是 300 USD\n的 https://example.com/index.html"),
     ],
 )
 def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, text: str) -> None:
@@ -222,6 +256,13 @@ def test_text_in_another_encoding_is_told(tmp_path: Path, encoding: str, text: s
     path.write_bytes(f"{text}\n".encode(encoding))
     with pytest.raises(DataError, match=rf"text.txt as utf-8: .*reads as {encoding}: ds2edge "):
         list(read_sentences([path], mandarin_characters()))
+
+
+def test_what_comes_after_much_ascii_tells_the_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(("plain\n" * 200_000 + "我们都在那里等你\n").encode("gb18030"))
+    with pytest.raises(DataError, match="it reads as gb18030: "):
+        list(read_lines(path))
 
 
 def test_another_encoding_than_the_named_one(tmp_path: Path) -> None:
@@ -232,6 +273,55 @@ def test_another_encoding_than_the_named_one(tmp_path: Path) -> None:
     assert len(list(read_lines(path, "big5"))) == 40
     path.write_bytes("安装软件\n".encode("gb18030") * 200)  # nothing is frequent here
     assert set(read_lines(path, "gb18030")) == {"安装软件\n"}
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["gb18030", "big5", "shift_jis", "latin-1", "cp1252", "koi8-r", "utf-16-le", "utf-16", "ascii"],
+)
+@pytest.mark.parametrize(
+    "text", ["我们今天去看电影。\n", "für müde Brüder, Straße\n", "plain\n" * 200_000 + "größer\n"]
+)
+def test_utf_8_is_no_other_encoding(tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"text.txt makes no sense as .*; it reads as utf-8: "):
+        list(read_lines(path, encoding))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", "通\n"),  # two bytes that are UTF-8, too
+        ("gb18030", "我们今天去看电影。\n"),
+        ("latin-1", "plain\n"),
+        ("latin-1", "für müde Brüder, Straße\n"),
+        ("utf-8-sig", "我们今天去看电影。\n"),
+        ("utf-16", "plain\n"),
+        ("utf-16-le", "plain\n"),
+        ("utf-16-be", "привет"),  # no byte of which is beyond ASCII
+        ("utf-32", "我们\n"),
+    ],
+)
+def test_text_in_the_named_encoding_is_read(tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(text.encode(encoding))
+    assert "".join(read_lines(path, encoding)) == text
+
+
+@pytest.mark.parametrize("named", ["latin-1", "gb18030", "utf-16-be"])
+def test_english_with_nul_bytes_is_utf_16(tmp_path: Path, named: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("plain English\n", encoding="utf-16-le")
+    with pytest.raises(DataError, match="it reads as utf-16-le: "):
+        list(read_lines(path, named))
+
+
+def test_of_bytes_that_are_no_text_no_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xff some header \0" + b" and more of it" * 10)
+    with pytest.raises(DataError, match=r"as utf-8: invalid start byte$"):
+        list(read_lines(path))
 
 
 def test_a_damaged_file_in_another_encoding(tmp_path: Path) -> None:
@@ -270,6 +360,49 @@ def test_sentences_end_at_latin_full_stops_and_not_at_abbreviations(tmp_path: Pa
     assert out.read_text(encoding="utf-8").splitlines() == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("„Guten Tag!“, sagte Karl. Ja.", ["„Guten Tag!“, sagte Karl.", "Ja."]),
+        ("„Komm!“ Er ging.", ["„Komm!“", "Er ging."]),
+        ("„Komm!“ rief er.", ["„Komm!“ rief er."]),
+        ("Er rief „Komm!“.", ["Er rief „Komm!“."]),
+        ("»Was?«, fragte Karl. »Ja.«", ["»Was?«, fragte Karl.", "»Ja.«"]),
+        ("\u2039Was?\u203a, fragte er.", ["\u2039Was?\u203a, fragte er."]),
+        ("« Oui ! » dit-il.", ["« Oui ! » dit-il."]),
+        ('"Hello!" he said. "Why?"', ['"Hello!" he said.', '"Why?"']),
+        ("“Hello.” “World.”", ["“Hello.” “World.”"]),
+        ("Hello! “World!” Komm! »Ja.«", ["Hello!", "“World!” Komm!", "»Ja.«"]),
+        ("走吧\uff01“好。”他说。“...好。”", ["走吧!", "“好。”他说。", "“...好。”"]),
+    ],
+)
+def test_closing_quotation_marks_belong_to_the_sentence(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    assert list(prepared_sentences([path], Preparation())) == expected
+
+
+@pytest.mark.parametrize("command", ["text", "tokens"])
+@pytest.mark.parametrize("output", [".", "..", "folder"])
+def test_a_folder_is_no_output(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    output: str,
+) -> None:
+    text = text_file(tmp_path)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder" if output == ".." else tmp_path)
+    assert cli(["data", command, str(text), "-o", output]) == 2
+    assert capsys.readouterr().err == (
+        f"ds2edge: cannot write {output}: it is a folder; give the path of a file\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", text.name]
+
+
 def test_text_command_converts_encodings(tmp_path: Path) -> None:
     path, out = tmp_path / "old.txt", tmp_path / "zh.txt"
     path.write_bytes("你好\n".encode("gb18030"))
@@ -283,7 +416,13 @@ def test_text_command_converts_encodings(tmp_path: Path) -> None:
     ("encoding", "said"),
     [
         ("klingon", "no encoding 'klingon'"),
+        ("", "no encoding ''"),
         ("base64", "no encoding 'base64'"),  # a codec, but of no text
+        ("hex", "no encoding 'hex'"),
+        ("rot13", "no encoding 'rot13'"),
+        ("undefined", "no encoding 'undefined'"),
+        ("idna", "no encoding 'idna'"),
+        ("punycode", "no encoding 'punycode'"),
         ("utf-16", "as utf-16: UTF-16 stream does not start with BOM"),
     ],
 )
@@ -312,6 +451,13 @@ def test_tokens_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "40 tokens, which spell 100.000 %" in said.replace("%", " %").replace("  ", " ")
     assert "37 of 40 tokens have no training example: 'a' 'b'" in said
+
+
+def test_examples_that_are_missing_are_missed_first(tmp_path: Path) -> None:
+    out = tmp_path / "zh.tokens"
+    command = ["data", "tokens", str(text_file(tmp_path)), "-o", str(out), "--numerals", "zh"]
+    assert cli([*command, "--examples", str(tmp_path / "none.tsv")]) == 2
+    assert not out.exists()
 
 
 def test_tokens_of_a_script_with_spaces(tmp_path: Path) -> None:

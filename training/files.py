@@ -24,6 +24,16 @@ log = logging.getLogger(__name__)
 npy: Any = np.lib.format  # some versions of NumPy have no types for it
 
 
+def refuse_folder(path: Path) -> None:
+    """Tell before long work that nothing can be written to `path`.
+
+    Raises:
+        ConfigError: it is a folder.
+    """
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder; give the path of a file")
+
+
 @contextmanager
 def partial_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     """A new file to write; it takes the place of `path` when all of it is there.
@@ -34,8 +44,10 @@ def partial_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
         sync: wait until it is on the disk, so that a loss of power leaves the old file, too.
 
     Raises:
+        ConfigError: `path` is a folder.
         OSError: it cannot be written, as on a full disk; the error names `path`.
     """
+    refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -13,7 +13,7 @@ from ds2edge.training.data.spelling import add_token_arguments, given_tokens
 from ds2edge.training.importing.engine import ImportOptions, import_corpus
 from ds2edge.training.importing.layouts import LAYOUTS, table
 from ds2edge.training.processes import add_jobs_argument
-from ds2edge.training.texts.lines import UTF_8
+from ds2edge.training.texts.encodings import UTF_8
 from ds2edge.training.texts.prepare import add_script_arguments, given_preparation
 
 EXAMPLES = """\

@@ -122,6 +122,12 @@ def _date(found: re.Match[str]) -> str:
     return f"{one_by_one(year)}年{cardinal(month)}月{cardinal(day)}日"
 
 
+def _season(found: re.Match[str]) -> str:
+    """Two years: 2022/23 and 2022-23 are said alike."""
+    first, second = found.groups()
+    return one_by_one(first) + ("到" if len(second) == len(first) else "") + one_by_one(second)
+
+
 def _time(found: re.Match[str]) -> str:
     hour, minute, second = found.groups()
     said = f"{_two(cardinal(hour), '千')}点"
@@ -172,6 +178,8 @@ _DASH = "[-~\u2010-\u2015\u2212\u301c]"
 # What may stand between a number and the dash of a range.
 _COUNTED = rf"[{_MEASURES}月日号时级度%]|{_UNIT}|公里|公斤|小时|分钟"
 _YEAR = r"(?:1[5-9]|20)\d\d"
+# A minus: a space before it and none after it. But years, days and times are never negative.
+_APART = rf"\s+-(?=\d)(?!{_YEAR}(?!\d)|\d+[点时月日号年:])"
 _SERVICES = r"1(?:10|14|19|20|22|23\d\d|00\d\d)|95\d{3}"  # that are called, digit by digit
 _BEFORE_NFKC = _compiled(
     (r"\u3007", lambda _: DIGITS[0]),
@@ -192,7 +200,8 @@ _RULES = _compiled(
     (r"(?<!\d)[48]00[- ]\d{3,4}[- ]\d{3,4}(?!\d)", _phone),
     (rf"(?<=[打拨线话])\s*(?:{_SERVICES})(?![\d{_MEASURES}下])", _phone),
     (r"(?<![\d-])\d+(?:-\d+){2,}(?![\d-])", lambda m: one_by_one(m[0].replace("-", ""))),
-    (rf"(\d(?:{_COUNTED})?)\s*{_DASH}\s*(?=\d)", lambda m: f"{m[1]}到"),
+    (rf"(?<!\d)({_YEAR})(?:/|{_DASH})(\d\d(?:\d\d)?)(?=\s*(?:赛季|学年))", _season),
+    (rf"(\d(?:{_COUNTED})?)(?!{_APART})\s*{_DASH}\s*(?=\d)", lambda m: f"{m[1]}到"),
     (rf"(\d(?:{_COUNTED})?)\s*~\s*(?=-\d)", lambda m: f"{m[1]}到"),
     (r"(?<!\d)(\d{4})\s*[到至]\s*(?=\d{4}年)", lambda m: f"{one_by_one(m[1])}到"),
     (r"(?<!\d)(\d{4})(?=年)", lambda m: one_by_one(m[1])),
@@ -200,7 +209,6 @@ _RULES = _compiled(
         rf"(?<![\d.])({_YEAR})到({_YEAR})(?![\d.,{HAN}])",
         lambda m: f"{one_by_one(m[1])}到{one_by_one(m[2])}",
     ),
-    (rf"(?<!\d)({_YEAR})/(\d\d)(?=赛季|学年)", lambda m: one_by_one(m[1] + m[2])),
     (r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])", _time),
     (r"(?<![\d:])\d+(?::\d+)+(?![\d:])", _ratio),
     (rf"({_NUMBER})%?到({_NUMBER})%", _percents),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import lzma
@@ -11,17 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ds2edge.errors import ConfigError, DataError
+from ds2edge.errors import DataError
+from ds2edge.training.texts.encodings import UTF_8, better_encoding, guess, known_encoding
 
-UTF_8 = "utf-8"
-# Of text that is not UTF-8.
-GUESSED = ("gb18030", "big5", "shift_jis", "euc_kr", "utf-16-le", "utf-16-be")
-WESTERN, MOST_ASCII = "cp1252", 0.7  # where more bytes are ASCII
-# Of what texts in these have most: each reads as rare characters in the others' encodings.
-FREQUENT = frozenset("的一是不了在有我他这個們說のはをにたが이는을다에")
-LEAST = 400  # bytes that tell whether an encoding makes sense
-SENSE = 0.01  # share of a text's characters that are frequent, at least
-MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 DAMAGED = (OSError, EOFError, lzma.LZMAError, zlib.error)
 SAMPLE = 1_000_000  # bytes that the guess is made of
 
@@ -33,11 +24,7 @@ def read_lines(path: Path, encoding: str = UTF_8) -> Iterator[str]:
         ConfigError: there is no such encoding.
         DataError: it cannot be read, or is in another encoding.
     """
-    try:
-        "".encode(encoding)
-    except LookupError:  # of codecs that are of no text, too
-        raise ConfigError(f"there is no encoding {encoding!r}; such are utf-8, gb18030") from None
-    encoding = codecs.lookup(encoding).name
+    encoding = known_encoding(encoding)
     try:
         if encoding != UTF_8:
             _check_sense(path, encoding)
@@ -47,9 +34,8 @@ def read_lines(path: Path, encoding: str = UTF_8) -> Iterator[str]:
             yield from lines
     except UnicodeError as error:
         reason = getattr(error, "reason", error)  # of UTF-16 without its mark there is none
-        raise DataError(
-            f"cannot read text {path} as {encoding}: {reason}{_hint(path, _guess(path, encoding))}"
-        ) from None
+        hint = _hint(path, guess(_sample(path), encoding))
+        raise DataError(f"cannot read text {path} as {encoding}: {reason}{hint}") from None
     except DAMAGED as error:
         raise DataError(f"cannot read text {path}: {error}") from None
 
@@ -64,25 +50,8 @@ def _open(path: Path) -> IO[bytes]:
 
 def _check_sense(path: Path, encoding: str) -> None:
     """Refuse what an encoding reads, but as characters that nobody writes."""
-    sample = _sample(path)
-    if len(sample) < LEAST or _sense(sample, encoding) >= SENSE:
-        return
-    others = [name for name in GUESSED if name != encoding]
-    best = max(others, key=lambda name: _sense(sample, name))
-    if _sense(sample, best) >= SENSE:
-        raise DataError(f"{path} makes no sense as {encoding}{_hint(path, best)}")
-
-
-def _guess(path: Path, tried: str) -> str:
-    """The encoding that a text may be in, in which it has most frequent characters; or empty."""
-    sample = _sample(path)
-    for mark, name in MARKS.items():
-        if sample.startswith(mark):
-            return name
-    if sum(byte < 0x80 for byte in sample) > MOST_ASCII * len(sample):
-        return WESTERN
-    fitting = [name for name in GUESSED if name != tried and _decoded(sample, name)]
-    return max(fitting, key=lambda name: _sense(sample, name), default="")
+    if better := better_encoding(_sample(path), encoding):
+        raise DataError(f"{path} makes no sense as {encoding}{_hint(path, better)}")
 
 
 def _hint(path: Path, guessed: str) -> str:
@@ -92,23 +61,14 @@ def _hint(path: Path, guessed: str) -> str:
 
 
 def _sample(path: Path) -> bytes:
-    """The beginning of a text; empty if it is damaged."""
+    """The first piece of a text that is not all ASCII, else its last one; empty if damaged."""
+    sample = b""
     try:
         with _open(path) as file:
-            return file.read(SAMPLE)
+            while piece := file.read(SAMPLE):
+                sample = piece
+                if not piece.isascii() or b"\0" in piece:
+                    break
     except DAMAGED:
         return b""
-
-
-def _sense(sample: bytes, encoding: str) -> float:
-    """The share of frequent characters in what bytes stand for in an encoding."""
-    text = _decoded(sample, encoding)
-    return sum(map(FREQUENT.__contains__, text)) / max(1, len(text))
-
-
-def _decoded(sample: bytes, encoding: str) -> str:
-    """The text of bytes, whose last character may be cut; empty if they are none."""
-    try:
-        return codecs.getincrementaldecoder(encoding)().decode(sample)
-    except UnicodeError:
-        return ""
+    return sample

@@ -11,14 +11,22 @@ from pathlib import Path
 
 from ds2edge.text import TokenSet
 from ds2edge.training.texts import chinese_numbers
-from ds2edge.training.texts.lines import UTF_8, read_lines
+from ds2edge.training.texts.encodings import UTF_8
+from ds2edge.training.texts.lines import read_lines
 from ds2edge.training.texts.traditional import ScriptCheck, load_opencc
 
 NUMERALS: dict[str, Callable[[str], str]] = {"zh": chinese_numbers.spell_out}
 # Where a sentence ends. A full stop may also end an abbreviation (Mr. Brown, e.g. this, am 3. Mai):
 # three letters before it and no small one after it are needed.
+_NOT_SMALL = r"(?![a-z\u00df-\u00ff])"
+# Marks that close a quotation in one language and open it in another: what follows tells.
+_CLOSING = (
+    r"(?:[\u201c\u2018\u2019\u00ab\u00bb\u2039\u203a\"']|\s[\u00bb\u203a])"
+    r"(?=[\s,;:!?)]|\.(?!\.)|$)"
+)
 _END = re.compile(
-    r"(?<=[\u3002!?;])(?![\u3002!?;\u201d\u300d)])|(?<=\w{3}\.) (?![a-z\u00df-\u00ff])"
+    rf"(?<=[\u3002!?;])(?![\u3002!?;\u201d\u300d)]|{_CLOSING})|(?<=\w{{3}}\.) {_NOT_SMALL}"
+    rf"|(?<=[!?]\u201c) {_NOT_SMALL}"
 )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ds2edge.errors import ConfigError, DataError
-from ds2edge.text import BLANK_TOKEN, SPACE_TOKEN, TokenSet, normalise
+from ds2edge.text import APOSTROPHES, BLANK_TOKEN, SPACE_TOKEN, TokenSet, normalise
 from ds2edge.token_files import write_tokens
 from ds2edge.training.data.manifest import read_manifest
 from ds2edge.training.data.spelling import NAMED, told_without_example, without_example
+from ds2edge.training.files import refuse_folder
 from ds2edge.training.texts.prepare import (
     add_preparation_arguments,
     given_preparation,
@@ -108,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
             "--coverage needs more than 0, 1 at most, and --most 1 or more; "
             f"got {options.coverage:g} and {options.most}"
         )
+    refuse_folder(options.output)
+    examples = [u.text for manifest in options.examples for u in read_manifest(manifest, "train")]
     script = ScriptCheck(known=options.letters)
     counts = Counter[str]()
     for sentence in prepared_sentences(options.texts, given_preparation(options)):
@@ -128,14 +131,14 @@ def run(options: argparse.Namespace) -> int:
         some = " ".join(c for c, _ in chosen.left_out.most_common(NAMED))
         print(f"left out: {len(chosen.left_out):,} characters, the most frequent: {some}")
     if options.examples:
-        print(_examples(chosen.tokens, options.examples))
+        print(_examples(chosen.tokens, examples))
     return 0
 
 
 def characters(sentence: str) -> Iterable[str]:
     """What could be a token: letters, and apostrophes inside of words."""
-    lower = unicodedata.normalize("NFC", sentence.lower())
-    apostrophes = re.findall(r"(?<=\w)['\u2019](?=\w)", lower)
+    lower = unicodedata.normalize("NFC", sentence.lower()).translate(APOSTROPHES)
+    apostrophes = re.findall(r"(?<=\w)'(?=\w)", lower)
     return [*("'" for _ in apostrophes), *(c for c in lower if _is_letter(c))]
 
 
@@ -181,8 +184,7 @@ def _is_letter(character: str) -> bool:
     return category[0] == "L" or (category[0] == "M" and not unicodedata.combining(character))
 
 
-def _examples(tokens: TokenSet, manifests: Iterable[Path]) -> str:
-    texts = [u.text for manifest in manifests for u in read_manifest(manifest, "train")]
+def _examples(tokens: TokenSet, texts: Iterable[str]) -> str:
     spelled = (tokens.encode(normalise(text, tokens)) for text in texts)
     missing = without_example(tokens, spelled)
     return told_without_example(tokens, missing) if missing else "all tokens have an example"
