@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,9 +18,11 @@ from ds2edge.errors import TextError
 BLANK = 0  # index of the CTC blank in every token set
 BLANK_TOKEN = "<blank>"
 SPACE_TOKEN = " "
+NAMED = 5  # tokens in a message
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'"})
+# All of them are one token.
+APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'"})
 _ZERO = str.maketrans({"\u3007": "\u96f6"})  # of years in Chinese: a numeral, read as the character
 
 
@@ -30,16 +33,23 @@ class TokenSet:
     tokens: tuple[str, ...]  # tokens[0] is the blank
 
     def __post_init__(self) -> None:
-        if not self.tokens or self.tokens[BLANK] != BLANK_TOKEN:
-            raise TextError(f"token 0 must be {BLANK_TOKEN!r}, got {self.tokens[:1]!r}")
-        if len(set(self.tokens)) != len(self.tokens):
-            twice = sorted({t for t in self.tokens if self.tokens.count(t) > 1})
-            raise TextError(f"tokens must differ, got twice: {twice}")
+        if not self.tokens:
+            raise TextError(f"a token set needs tokens, the first of them {BLANK_TOKEN}; got none")
+        if self.tokens[BLANK] != BLANK_TOKEN:
+            raise TextError(f"token 0 must be {BLANK_TOKEN}, got {self.tokens[BLANK]!r}")
+        different = set(self.tokens)
+        if wrong := [t for t in different if not isinstance(t, str) or not t]:
+            raise TextError(f"a token must be a str of one character or more, got {wrong[0]!r}")
+        if different <= {BLANK_TOKEN, SPACE_TOKEN}:
+            raise TextError(f"a token set needs a letter, got {BLANK_TOKEN} and spaces alone")
+        if len(different) != len(self.tokens):
+            twice = [repr(t) for t, times in Counter(self.tokens).items() if times > 1]
+            raise TextError(f"tokens must differ, got twice: {', '.join(twice[:NAMED])}")
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    @property
+    @cached_property
     def space(self) -> int | None:
         """Index of the space token; None for scripts that write no spaces."""
         return self.tokens.index(SPACE_TOKEN) if SPACE_TOKEN in self.tokens else None
@@ -115,7 +125,8 @@ class TokenSet:
     @cached_property
     def _others(self) -> re.Pattern[str]:
         """Characters that no token of one character stands for."""
-        return re.compile(f"[^{''.join(map(re.escape, self.characters))}]+")
+        known = "".join(map(re.escape, self.characters))
+        return re.compile(f"[^{known}]+" if known else "(?s:.+)")
 
 
 @cache
@@ -178,6 +189,15 @@ def unaccented(text: str, tokens: TokenSet) -> str:
     return _unaccented(text)
 
 
+def unspelled(token: str, tokens: TokenSet) -> str:
+    """Why `normalise` leaves no text with a token of the set in it; empty: texts can have it."""
+    spelled = unaccented(token.translate(APOSTROPHES), tokens)
+    if spelled != token:
+        return f"it becomes {spelled!r}"
+    lacking = [character for character in token if character not in tokens.characters]
+    return f"{lacking[0]!r} is left out, for it is no token itself" if lacking else ""
+
+
 def normalise(text: str, tokens: TokenSet) -> str:
     """Spell `text` with the token set: lower case, no accents, punctuation as spaces.
 
@@ -185,7 +205,7 @@ def normalise(text: str, tokens: TokenSet) -> str:
     word boundaries; digits are not spelled out. A set without a space has no word boundaries: what
     is left is joined.
     """
-    text = unaccented(text.translate(_APOSTROPHES), tokens)
+    text = unaccented(text.translate(APOSTROPHES), tokens)
     words = tokens._others.sub(" ", text).split()
     return tokens.join(word for word in words if word.strip("'"))
 
@@ -205,7 +225,7 @@ def spoken(phrase: str) -> str:
         raise TextError(f"a phrase must be a str, got {phrase!r}")
     if re.search("[\ud800-\udfff]", phrase):  # what a command line has that is not UTF-8
         raise TextError(f"a phrase must be UTF-8, got {phrase!r}")
-    phrase = unicodedata.normalize("NFKC", phrase.translate(_APOSTROPHES | _ZERO))
+    phrase = unicodedata.normalize("NFKC", phrase.translate(APOSTROPHES | _ZERO))
     return " ".join(phrase.lower().split())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,10 +84,27 @@ def test_unknown_character_is_named() -> None:
         ENGLISH.encode("route 7")
 
 
-@pytest.mark.parametrize("tokens", [(), ("a", BLANK_TOKEN), (BLANK_TOKEN, "a", "a")])
-def test_bad_token_sets_are_refused(tokens: tuple[str, ...]) -> None:
-    with pytest.raises(TextError):
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ((), "the first of them <blank>; got none"),
+        (("a", BLANK_TOKEN), "token 0 must be <blank>, got 'a'"),
+        ((BLANK_TOKEN, "a", "b", "a"), "must differ, got twice: 'a'$"),
+        ((BLANK_TOKEN,), "needs a letter, got <blank> and spaces alone"),
+        ((BLANK_TOKEN, " "), "needs a letter"),
+        ((BLANK_TOKEN, "a", ""), "one character or more, got ''"),
+        ((BLANK_TOKEN, "a", 1), "must be a str .*, got 1"),
+    ],
+)
+def test_bad_token_sets_are_refused(tokens: Any, said: str) -> None:
+    with pytest.raises(TextError, match=said):
         TokenSet(tokens)
+
+
+def test_tokens_of_several_characters_alone_spell_nothing() -> None:
+    pairs = TokenSet((BLANK_TOKEN, "ab", "cd"))
+    assert normalise("ab\ncd", pairs) == ""
+    assert pairs.decode(pairs.encode("cdab")) == "cdab"
 
 
 def test_digest_tells_token_sets_apart() -> None:
