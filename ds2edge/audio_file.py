@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import stat
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from ds2edge.audio import FloatArray, SampleInput, check_range
 from ds2edge.errors import AudioError
 
 FORMATS = "WAV, FLAC, MP3, Ogg Opus, Ogg Vorbis, AIFF, AU, CAF, W64"
+FLAC = b"fLaC"  # how one begins
 
 
 def read_audio(path: str | os.PathLike[str], sample_rate: int) -> FloatArray:
@@ -161,7 +167,38 @@ def _open_file(path: Path) -> Any:
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raw.close()
         raise AudioError(f"{path} is empty (0 bytes)")
+    if stat.S_ISFIFO(status.st_mode) and _has_flac(raw.fileno()):
+        return _copy(raw, path)
     return raw
+
+
+def _has_flac(pipe: int) -> bool:
+    """Whether what comes from a pipe is a FLAC; all of it stays in the pipe."""
+    if sys.platform != "linux":  # no other system has tee()
+        return False
+    reading, writing = os.pipe()
+    try:
+        ctypes.CDLL(None).tee(pipe, writing, ctypes.c_size_t(len(FLAC)), 0)
+    finally:
+        os.close(writing)
+    with open(reading, "rb") as seen:
+        return seen.read() == FLAC
+
+
+def _copy(pipe: Any, path: Path) -> Any:
+    """All that comes from a pipe, in a file: libsndfile goes back to where a FLAC begins."""
+    with pipe, ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(pipe, file)
+            file.seek(0)
+        except OSError as error:
+            raise AudioError(
+                f"cannot keep {path} in a temporary file: {error.strerror}; TMPDIR names the "
+                "folder for it"
+            ) from None
+        stack.pop_all()
+        return file
 
 
 def _reason(error: Exception) -> str:

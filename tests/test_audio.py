@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from pathlib import Path
+from threading import Thread
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -252,6 +256,35 @@ def test_a_flac_that_does_not_know_its_length(tmp_path):
     with open_audio(path) as file:
         assert file.seconds == 0
     assert len(read_audio(path, 16_000)) == 16_000
+
+
+@pytest.mark.parametrize("kind", [*FORMATS])
+def test_a_pipe(tmp_path, kind):
+    path, pipe = write(tmp_path / "speech", RECORDED, RECORDED_RATE, kind), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    before = len(os.listdir("/proc/self/fd"))
+    writer = Thread(target=pipe.write_bytes, args=(path.read_bytes(),))
+    writer.start()
+    assert np.array_equal(read_audio(pipe, 16_000), read_audio(path, 16_000))
+    writer.join()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_flac_in_a_pipe_that_ends_early_or_finds_no_room(tmp_path, monkeypatch):
+    data = write(tmp_path / "a.flac", RECORDED, RECORDED_RATE, "flac").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def read():
+        Thread(target=pipe.write_bytes, args=(data[: len(data) // 2],), daemon=True).start()
+        read_audio(pipe, 16_000)
+
+    with pytest.raises(AudioError, match=r"pipe is damaged or cut short: the 4\.99 s"):
+        read()
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(shutil, "copyfileobj", Mock(side_effect=full))
+    with pytest.raises(AudioError, match=r"pipe in a temporary file: No space left .* TMPDIR"):
+        read()
 
 
 def test_the_name_does_not_matter(tmp_path):
