@@ -212,8 +212,9 @@ def _language_model(manifest: Manifest) -> str:
     model, options = manifest.language_model, manifest.decoder
     if not model:
         return "None: any sequence of letters is possible."
+    unit = "characters" if model.get("of") == "tokens" else "words"
     return (
-        f"{model['order']}-gram of {model['words']} words from {', '.join(model['sources'])} "
-        f"({model['text_words']} words of text). Decoder: beam {options.beam}, "
+        f"{model['order']}-gram of {model['words']} {unit} from {', '.join(model['sources'])} "
+        f"({model['text_words']} {unit} of text). Decoder: beam {options.beam}, "
         f"alpha {options.alpha}, beta {options.beta}."
     )

@@ -40,9 +40,10 @@ Ctrl-C or a kill.
 What a model gains for one voice it loses for others; with a lower --learning-rate both are less. A
 checkpoint is a better start than a bundle, whose weights int8 has rounded.
 
-In the end the command that makes a bundle of it is printed; --like gives it the language model and
-decoder of the bundle that it came from. A model with a token more needs a language model with it:
-ds2edge lm TEXT -o lm --token é
+In the end the command that makes a bundle of it is printed; --like gives it the language model,
+decoder and language of the bundle that it came from. A model with a token more needs a language
+model with it: ds2edge lm TEXT -o lm --token é; and if its letters are of another language, that
+one's code: ds2edge convert ... --language de
 """
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return prepare(config, settings.root, folder, options.fresh, start)
 
-    then = f"to use it: {next_command(options, folder)}{live_hint(config.model)}"
+    then = f"to use it: {next_command(options, folder)}{_language_hint(options)}"
+    then += live_hint(config.model)
     return run_to_the_end(prepared, folder, options, start, config, then)
 
 
@@ -138,8 +140,24 @@ def next_command(options: argparse.Namespace, folder: Path) -> str:
     command = ["ds2edge", "convert", str(folder / "best.npz"), "-o", bundle]
     if Path(options.model).suffix not in (".npz", ".keras"):
         command += ["--like", options.model]
+    if _has_letters(options):
+        command += ["--language", "CODE"]
     if not options.token:
         return shlex.join(command)
     words = ["ds2edge", "lm", "TEXT", "-o", "lm"]
     words += [part for token in options.token for part in ("--token", token)]
     return f"{shlex.join(words)} && {shlex.join([*command, '--language-model', 'lm'])}"
+
+
+def _has_letters(options: argparse.Namespace) -> bool:
+    """Whether the model learned letters, which may be of another language; digits are of all."""
+    return any(map(str.isalpha, options.token))
+
+
+def _language_hint(options: argparse.Namespace) -> str:
+    if not _has_letters(options):
+        return ""
+    return (
+        "; CODE stands for its language, such as de: of en, --display writes the figures and "
+        "capitals of English"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ds2edge.backends import load_backend
 from ds2edge.bundle import CARD, LANGUAGE_MODEL, LEXICON, write_bundle
 from ds2edge.cli import main as cli
 from ds2edge.convert.artefacts import Converted, Form, convert_model, log_probs_of
+from ds2edge.convert.card import model_card
 from ds2edge.convert.converter import Told, compare, convert, probe_frames
 from ds2edge.convert.footprint import measure_footprint
 from ds2edge.convert.parity import (
@@ -234,6 +236,22 @@ def test_whole_conversion_tunes_measures_and_writes_the_card(
     transcriber = Transcriber(tmp_path / "full.ds2")
     words = transcriber.transcribe(RECORDINGS[0]).words
     assert {word.text for word in words} <= set(bundle.words or ())
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({}, "5-gram of 4545 words from zh.txt (752293 words of text)"),
+        ({"of": "words"}, "5-gram of 4545 words from zh.txt (752293 words of text)"),
+        ({"of": "tokens"}, "5-gram of 4545 characters from zh.txt (752293 characters of text)"),
+    ],
+)
+def test_the_card_says_what_the_language_model_is_of(
+    tiny_bundle: Bundle, of: dict[str, str], said: str
+) -> None:
+    facts = {"order": 5, "words": 4545, "sources": ["zh.txt"], "text_words": 752293}
+    manifest = replace(tiny_bundle.manifest, language_model={**facts, **of})
+    assert said in model_card(manifest, "", "")
 
 
 def test_a_prior_is_divided_out_by_the_bias(

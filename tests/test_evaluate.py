@@ -200,6 +200,23 @@ def test_colours_only_where_they_are_right(
     assert printed.count("errors in") == 2
 
 
+@pytest.mark.parametrize(
+    ("wanted", "counted"),
+    [
+        ("one two", "2 words"),
+        ("", "0 words"),
+        ("今天天气", "4 characters"),
+        ("看cnn的人", "4 words and characters"),
+    ],
+)
+def test_what_is_counted_has_its_name(
+    wanted: str, counted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [replace(EXAMPLE[0], wanted=wanted, said={"greedy": "x"})]
+    print_worst(found, score(found), "greedy", 1)
+    assert f"errors in {counted}\n" in capsys.readouterr().out
+
+
 def run(*arguments: str | Path) -> int:
     return cli(["evaluate", *map(str, arguments)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from ds2edge import Bundle, Transcriber, cli, load_bundle
 from ds2edge.audio_file import read_audio
 from ds2edge.convert.artefacts import Form
 from ds2edge.convert.converter import Told, convert
+from ds2edge.convert.finetune import next_command
 from ds2edge.decoder import Confidence, SearchOptions
 from ds2edge.errors import ConfigError, TextError
 from ds2edge.features import FeatureExtractor
@@ -181,7 +183,9 @@ def test_a_new_token_is_learned_and_goes_all_the_way(
     assert cli.main([*command, *learn]) == 0
     assert capfd.readouterr().err.splitlines()[-1] == (
         "trained; to use it: ds2edge lm TEXT -o lm --token 'é' --token 7 && "
-        f"ds2edge convert {run}/best.npz -o mine.ds2 --language-model lm"
+        f"ds2edge convert {run}/best.npz -o mine.ds2 --language CODE --language-model lm; CODE "
+        "stands for its language, such as de: of en, --display writes the figures and capitals of "
+        "English"
     )
     losses = [record["loss"] for record in records(run / "steps.jsonl")]
     assert losses[-1] < 0.7 * losses[0]
@@ -233,10 +237,18 @@ def test_a_bundle_is_fine_tuned_and_goes_on_where_it_stopped(
     assert records(tmp_path / "whole" / "steps.jsonl")[0]["loss"] < 3
 
 
+@pytest.mark.parametrize(("tokens", "told"), [([], False), (["7"], False), (["7", "ä"], True)])
+def test_letters_more_may_be_of_another_language(tokens: list[str], told: bool) -> None:
+    options = Namespace(model="en", data=Path("german"), token=tokens)
+    made = next_command(options, Path("run"))
+    assert "--like en" in made
+    assert ("--language CODE" in made) == told
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["--token", "a"], r"tokens must differ, got twice: \['a'\]"),
+        (["--token", "a"], r"tokens must differ, got twice: 'a'"),
         (["--token", "É"], "one letter in lower case or one digit, got 'É'"),
         (["--data", "nowhere"], "cannot read manifest nowhere/manifest.tsv: No such file"),
         (["--epochs", "-1"], "--epochs 1 or more"),

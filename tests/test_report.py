@@ -100,6 +100,12 @@ def test_alignment_is_marked_by_element_not_by_colour_alone(
     assert "<ins>extra extra extra extra</ins>" in html
 
 
+def test_errors_in_characters_are_told_as_such(evaluation: Evaluation, tmp_path: Path) -> None:
+    first = replace(evaluation.utterances[0], wanted="今天天气", said={"greedy": "今天"})
+    chinese = replace(evaluation, utterances=(first, *evaluation.utterances[1:]))
+    assert "2 errors in 4 characters" in page(chinese, tmp_path / "report.html").text
+
+
 def test_recordings_play(evaluation: Evaluation, tmp_path: Path) -> None:
     found = page(evaluation, tmp_path / "report.html")
     first = found.all("audio")[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ds2edge.training.evaluation.metrics import align
+from ds2edge.training.evaluation.metrics import align, counted
 from ds2edge.training.evaluation.recognised import Recognised, Scores
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def print_worst(found: Sequence[Recognised], scores: Scores, way: str, count: in
     console.print(f"\nmost errors; {LEGEND}")
     for i in chosen:
         one = found[i]
-        errors, words = scores.word_errors[way][i], scores.words[i]
-        title = f"{one.set}, {one.path}, speaker {one.speaker}: {errors} errors in {words} words"
+        errors = f"{scores.word_errors[way][i]} errors in {scores.words[i]} {counted(one.wanted)}"
+        title = f"{one.set}, {one.path}, speaker {one.speaker}: {errors}"
         console.print(Text(title, style="bold"))
         console.print(Text("  ").append_text(marked(one.wanted, one.said[way])))
 

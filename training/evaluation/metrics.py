@@ -14,7 +14,7 @@ import jiwer
 import numpy as np
 import numpy.typing as npt
 
-from ds2edge.writing import join, units
+from ds2edge.writing import is_unspaced, join, units
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -71,6 +71,14 @@ def character_errors(wanted: Sequence[str], said: Sequence[str]) -> Counts:
 def word_counts(wanted: Sequence[str]) -> Counts:
     """Words of each recording."""
     return np.array([len(units(text)) for text in wanted], np.int64)
+
+
+def counted(wanted: str) -> str:
+    """What `word_counts` counts in a text, for people."""
+    unspaced = [is_unspaced(unit) for unit in units(wanted)]
+    if not any(unspaced):
+        return "words"
+    return "characters" if all(unspaced) else "words and characters"
 
 
 def character_counts(wanted: Sequence[str]) -> Counts:

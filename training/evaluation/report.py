@@ -19,7 +19,7 @@ import numpy as np
 from ds2edge.audio_file import read_audio
 from ds2edge.training.evaluation.alignment import worst
 from ds2edge.training.evaluation.charts import histogram_chart, length_chart, speaker_chart
-from ds2edge.training.evaluation.metrics import Piece, align
+from ds2edge.training.evaluation.metrics import Piece, align, counted
 from ds2edge.training.evaluation.recognised import (
     WAY_NAMES,
     Evaluation,
@@ -41,6 +41,7 @@ class Worst:
     one: Recognised
     errors: int
     words: int
+    counted: str  # what the words are: characters, where a script writes no spaces
     pieces: list[Piece]
     audio: str  # URI: embedded, or of the file
 
@@ -90,7 +91,8 @@ def _worst(
             audio = quote(os.path.relpath(recordings[i], page.resolve().parent))
         one = evaluation.utterances[i]
         errors, words = int(scores.word_errors[way][i]), int(scores.words[i])
-        shown.append(Worst(one, errors, words, align(one.wanted, one.said[way]), audio))
+        pieces = align(one.wanted, one.said[way])
+        shown.append(Worst(one, errors, words, counted(one.wanted), pieces, audio))
     return shown
 
 
