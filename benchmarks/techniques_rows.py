@@ -231,9 +231,8 @@ def prepare_row(row: Row, base: TrainConfig, out: Path) -> Work:
         return read_work(place)
     tokens, data, cache = token_set(config.model), config.data, cache_folder() / "features"
     corpora = read_corpora(out / "data", data.train, "train", data.longest, tokens)
-    stride = config.model.time_stride
     found = load_recordings(
-        corpora, config.features, changes(config), tokens, cache, data.longest, stride
+        corpora, config.features, changes(config), tokens, cache, data.longest, config.model
     )
     rate, seed = config.features.frame_rate, config.optimizer.seed
     epochs = range(config.optimizer.epochs)

@@ -13,7 +13,7 @@ from tiny_training import HEADER
 from ds2edge.errors import ConfigError, DataError
 from ds2edge.features import FeatureSettings
 from ds2edge.text import english_characters
-from ds2edge.training.config import Corpus
+from ds2edge.training.config import Corpus, ModelConfig
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.corpora import load_recordings, read_corpora, unknown_characters
 from ds2edge.training.data.feature_cache import Change, feature_statistics
@@ -37,9 +37,15 @@ def sound(path: Path, seconds: float, rate: int = RATE) -> None:
     soundfile.write(path, samples, rate, format="WAV")
 
 
-def load(root: Path, *corpora: str, changes: tuple[Change, ...] = (Change(),)) -> Recordings:
+def load(
+    root: Path,
+    *corpora: str,
+    changes: tuple[Change, ...] = (Change(),),
+    silent: int = 0,
+) -> Recordings:
     found = read_corpora(root, [Corpus(name) for name in corpora], "train", 20.0, TOKENS)
-    return load_recordings(found, FEATURES, changes, TOKENS, root / "cache", 20.0, time_stride=3)
+    model = ModelConfig(silent=silent)
+    return load_recordings(found, FEATURES, changes, TOKENS, root / "cache", 20.0, model)
 
 
 def used(recordings: Recordings) -> list[str]:
@@ -154,6 +160,19 @@ def test_what_cannot_be_used_is_left_out_with_file_and_line(
     caplog.clear()
     load(tmp_path, "speech")  # now the features come from the cache
     assert warning in caplog.messages
+
+
+def test_texts_have_room_after_the_silent_steps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ds2edge")
+    for name in ("short", "long"):
+        sound(tmp_path / "speech" / f"{name}.wav", 0.5 if name == "short" else 1.0)
+    rows = ("short.wav\t0.5\tabcdefghij\tx\ttrain", "long.wav\t1.0\tabcdefghij\tx\ttrain")
+    path = write_manifest(tmp_path / "speech", *rows)
+    assert used(load(tmp_path, "speech")) == ["short.wav", "long.wav"]
+    assert used(load(tmp_path, "speech", silent=8)) == ["long.wav"]
+    assert f"{path}, line 2: left out, too short for its text: 10 tokens in 9 steps" in caplog.text
 
 
 def test_a_recording_that_was_mended_is_read_anew(tmp_path: Path) -> None:

@@ -326,13 +326,13 @@ def prepare(
         return features.as_dict()
 
     features = FeatureSettings.from_dict(workers.from_chief(settings))
-    cache, stride = cache_folder() / "features", config.model.time_stride
+    cache, model = cache_folder() / "features", config.model
     # Only a teacher hears what was recorded, where sound is augmented.
     alone = config.augment.of_sound and not config.distill.teacher
     run = Run(
         replace(config, features=features),
         folder,
-        load_recordings(to_train, features, changes(config), tokens, cache, longest, stride, alone),
+        load_recordings(to_train, features, changes(config), tokens, cache, longest, model, alone),
         load_recordings(to_choose, features, [Change()], tokens, cache, longest),
     )
     if missing := without_example(tokens, run.train.tokens):

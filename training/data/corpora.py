@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ds2edge.errors import ConfigError
 from ds2edge.features import FeatureSettings
 from ds2edge.text import TokenSet, normalise
-from ds2edge.training.config import Corpus
+from ds2edge.training.config import Corpus, ModelConfig
 from ds2edge.training.data.batches import Recordings
 from ds2edge.training.data.feature_cache import (
     Change,
@@ -90,7 +90,7 @@ def load_recordings(
     token_set: TokenSet,
     cache: Path,
     longest: float,
-    time_stride: int = 0,
+    model: ModelConfig | None = None,
     lengths_alone: bool = False,
 ) -> Recordings:
     """Compute or open the features; what turns out not to be usable gets no repeats.
@@ -99,7 +99,7 @@ def load_recordings(
 
     Args:
         longest: seconds of a recording, at normal speed.
-        time_stride: of the model whose loss is to align the texts, at the highest speed; 0: none.
+        model: whose loss is to align the texts, at the highest speed; None: nothing aligns them.
         lengths_alone: the frames are not needed.
 
     Raises:
@@ -116,7 +116,7 @@ def load_recordings(
     seconds = caches[0].lengths * changes[0].speed / features.frame_rate
     keep = np.zeros(len(utterances), bool)
     for i, utterance in enumerate(utterances):
-        steps = -(-int(shortest[i]) // max(1, time_stride))
+        steps = _steps(int(shortest[i]), model) if model else 0
         apart = f"{utterance.seconds:.2f} s in the manifest, {seconds[i]:.2f} s in the recording"
         if not shortest[i]:
             reason = unreadable(utterance, features) or "no frame"
@@ -125,7 +125,7 @@ def load_recordings(
             left_out.add(utterance, "not as long as the manifest says", apart)
         elif seconds[i] > longest + SLACK:
             left_out.add(utterance, f"longer than {longest:g} s", apart)
-        elif time_stride and not alignable(tokens[i], steps):
+        elif model and not alignable(tokens[i], steps):
             detail = f"{len(tokens[i])} tokens in {steps} steps"
             left_out.add(utterance, "too short for its text", detail)
         else:
@@ -134,6 +134,11 @@ def load_recordings(
     left_out.check(utterances, [utterances[i] for i in np.flatnonzero(keep)])
     repeats = np.where(keep, corpora.repeats, 0)
     return Recordings(list(utterances), tokens, caches, repeats, corpora.unlabelled)
+
+
+def _steps(frames: int, model: ModelConfig) -> int:
+    """With which CTC can align tokens."""
+    return max(0, -(-frames // model.time_stride) - model.silent)
 
 
 def _usable(
