@@ -46,6 +46,7 @@ class Part:
 
     train: dict[str, list[Utterance]]  # by corpus
     dev: dict[str, list[Utterance]]
+    pass_seconds: float  # of audio, what a pass repeats as often as it does
     passes: int
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class Part:
     @property
     def hours(self) -> float:
         """Of training speech."""
-        return _seconds(self.train) / 3600
+        return sum(map(_seconds, self.train.values())) / 3600
 
     @property
     def name(self) -> str:
@@ -63,7 +64,7 @@ class Part:
 
     def minutes(self, speed: float) -> float:
         """Of one core, at so many seconds of audio a second; dev is heard after each pass."""
-        once = _seconds(self.train) + FORWARD * _seconds(self.dev)
+        once = self.pass_seconds + FORWARD * sum(map(_seconds, self.dev.values()))
         return self.passes * once / speed / 60
 
 
@@ -101,7 +102,8 @@ def parts_of(plan: Hours, data: Path) -> list[Part]:
     parts = []
     for share in sorted(plan.shares):
         train = {folder: beginning(order, share) for folder, order in corpora.items()}
-        parts.append(Part(train, dev, _passes(plan, _seconds(train))))
+        once = sum(c.repeat * _seconds(train[c.folder]) for c in plan.base.data.train)
+        parts.append(Part(train, dev, once, _passes(plan, once)))
     if len({part.name for part in parts}) < len(parts):
         raise ConfigError(
             f"needed parts of different length, got {', '.join(part.name for part in parts)}"
@@ -184,5 +186,5 @@ def _passes(plan: Hours, seconds: float) -> int:
     return max(plan.base.optimizer.epochs, math.ceil(plan.least_updates / batches))
 
 
-def _seconds(corpora: dict[str, list[Utterance]]) -> float:
-    return sum(u.seconds for utterances in corpora.values() for u in utterances)
+def _seconds(utterances: list[Utterance]) -> float:
+    return sum(utterance.seconds for utterance in utterances)

@@ -90,6 +90,17 @@ def test_what_has_few_updates_gets_more_passes(rows: ModuleType, plan: Any, data
     assert part.minutes(100.0) == pytest.approx(part.passes * (5 * seconds + 5.0 / 3) / 100 / 60)
 
 
+def test_what_is_repeated_counts_as_often(rows: ModuleType, plan: Any, data: Path) -> None:
+    once, *others = plan.base.data.train
+    corpora = (replace(once, repeat=3), *others)
+    base = replace(plan.base, data=replace(plan.base.data, train=corpora))
+    given = replace(plan, least_updates=3000, shares=(1.0,))
+    (plain,), (part,) = rows.parts_of(given, data), rows.parts_of(replace(given, base=base), data)
+    assert part.pass_seconds == pytest.approx(7 / 5 * plain.pass_seconds)
+    assert part.passes == np.ceil(3000 * 50 / part.pass_seconds) < plain.passes
+    assert (part.hours, part.name) == (plain.hours, plain.name)
+
+
 def test_rows_train_on_their_part_and_are_measured_on_dev(
     rows: ModuleType, plan: Any, data: Path, tmp_path: Path
 ) -> None:

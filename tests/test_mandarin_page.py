@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -98,10 +98,17 @@ def test_plan_of_the_learning_curve(benchmark_scripts: None) -> None:
     plan = rows.read_hours(ROOT / "benchmarks" / "hours-zh.toml")
     assert token_set(plan.base.model).space is None
     assert plan.shares[-1] == 1.0
-    path = ROOT / "training" / "configs" / "zh-first.toml"
-    recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-    named = {corpus["folder"] for corpus in recipe["data"]["train"]}
+    recipe = load_config("zh-first")
+    assert plan.base.model == recipe.model
+    named = {corpus.folder for corpus in recipe.data.train}
     assert {corpus.folder for corpus in plan.base.data.train} == named
+
+
+def test_the_second_stage_only_keeps_the_first_steps_silent() -> None:
+    first, second = load_config("zh-first"), load_config("zh")
+    assert second.model.silent > first.model.silent == 0
+    assert replace(second.model, silent=0) == first.model
+    assert (second.features, second.data.train) == (first.features, first.data.train)
 
 
 def test_the_output_layer_is_measured(
