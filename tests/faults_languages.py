@@ -124,8 +124,8 @@ LANGUAGE_FAULTS = (
     Fault(
         "sentences lose what cannot be spelled",
         "training/language_model.py",
-        "            if tokens.space is None and (",
-        "            if tokens.space == 0 and (",
+        "            if unknown and tokens.space is None:",
+        "            if unknown and tokens.space == 0:",
         (TEXTS, "-k", "spelled"),
     ),
     Fault(

@@ -194,33 +194,40 @@ def build(
     return LanguageModel(out, description)
 
 
-def read_sentences(texts: Sequence[Path], tokens: TokenSet) -> Iterator[str]:
+def read_sentences(texts: Sequence[Path], tokens: TokenSet, again: bool = False) -> Iterator[str]:
     """Normalised sentences of text files, empty ones left out.
 
-    Where no spaces are written, also those with letters or numerals that no token stands for:
-    what is left, joined, would be another sentence. How many is told when a text is over.
+    Of letters and numerals that no token stands for nothing is left; where no spaces are written,
+    nothing of their sentence: what is left, joined, would be another one. How many sentences had
+    some is told when a text is over.
+
+    Args:
+        again: what there is to tell has been told.
 
     Raises:
         DataError: a text cannot be read, or is in a script that the tokens lack.
     """
     for path in texts:
-        left_out, reasons = 0, Counter[str]()
+        strange, characters = 0, Counter[str]()
         for line in checked_lines(path, tokens):
-            if tokens.space is None and (unknown := unknown_characters(line, tokens)):
-                left_out += 1
-                reasons.update(unknown)
-            elif sentence := normalise(line, tokens):
+            if unknown := unknown_characters(line, tokens):
+                strange += 1
+                characters.update(unknown)
+            if unknown and tokens.space is None:
+                continue
+            if sentence := normalise(line, tokens):
                 yield sentence
-        if left_out:
-            _tell_left_out(path, left_out, reasons)
+        if strange and not again:
+            _tell_strange(path, strange, characters, tokens)
 
 
-def _tell_left_out(path: Path, sentences: int, characters: Counter[str]) -> None:
-    some = ", ".join(f"{c!r} {n:,} times" for c, n in characters.most_common(NAMED_CHARACTERS))
-    numerals = any(map(str.isdigit, characters))
+def _tell_strange(path: Path, sentences: int, found: Counter[str], tokens: TokenSet) -> None:
+    some = ", ".join(f"{c!r} {n:,} times" for c, n in found.most_common(NAMED_CHARACTERS))
+    left_out = "and are left out" if tokens.space is None else "which are left out of them"
+    numerals = tokens.space is None and any(map(str.isdigit, found))
     log.warning(
-        "%s: left out %s sentences with characters that no token stands for: %s%s",
-        *(path, f"{sentences:,}", some),
+        "%s: %s sentences have characters that no token stands for, %s: %s%s",
+        *(path, f"{sentences:,}", left_out, some),
         "; numerals are spelled out by: ds2edge data text --numerals" if numerals else "",
     )
 

@@ -124,7 +124,8 @@ def synthesise(
         for path in new - {utterance.path for utterance in made.utterances}:
             path.unlink()  # spoken ahead, and not needed
         if not made.utterances:
-            raise DataError(f"no sentence was spoken: {reasons(made.left_out)}")
+            why = reasons(made.left_out) or "the texts have none that the tokens spell"
+            raise DataError(f"no sentence was spoken: {why}")
         _describe(folder, texts, made, options)
         write_manifest(manifest, made.utterances)
     return made
@@ -223,7 +224,7 @@ def _speak(of: Plan, longest: float, new: set[Path]) -> float:
 def _total(texts: Sequence[Path], tokens: TokenSet, options: SynthesisOptions) -> int:
     if options.hours is not None:
         return 0
-    return sum(1 for _ in islice(read_sentences(texts, tokens), options.limit))
+    return sum(1 for _ in islice(read_sentences(texts, tokens, again=True), options.limit))
 
 
 def _describe(
