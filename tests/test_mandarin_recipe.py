@@ -108,6 +108,7 @@ def test_from_real_corpora_to_a_bundle_that_transcribes(folder: Path) -> None:
     assert len(sentences) == len(set(sentences)) == 4  # what is said twice is not held out once
     tokens, bundle = read_tokens(folder / "work" / "tokens"), load_bundle(folder / "work" / "zh")
     assert bundle.manifest.tokens == tokens
+    assert bundle.manifest.language == "zh"
     assert {"今", "二", "钉", "购", "c"} <= set(tokens.tokens)
     assert bundle.manifest.decoder.beam == 8
     assert bundle.manifest.language_model["of"] == "tokens"
@@ -150,6 +151,25 @@ def test_what_has_changed_is_done_again(folder: Path, changed: str, again: list[
     utime(folder / changed)
     assert sorted(steps(folder)) == sorted(again)
     assert steps(folder) == []
+
+
+def test_as_it_stands_it_makes_the_model_of_the_paper(folder: Path) -> None:
+    """A character 5-gram, beam 200, no corpus spoken twice; SMALL leaves that out elsewhere."""
+    lines = commands("mandarin", folder, DOWNLOADS=folder / "downloads")
+    asked = {name: [s for s in lines if s.startswith(name)] for name in ("lm", "convert")}
+    assert ["--order 5" in line for line in asked["lm"]] == [True]
+    assert ["--beam 200 " in f"{line} " for line in asked["convert"]] == [True]
+    (text,) = (line for line in lines if line.startswith("data text"))
+    assert text.endswith("--numerals zh --simplify")
+    spoken = [line for line in lines if line.startswith("data synth")]
+    assert len({"--seed 1 " in line for line in spoken}) == len(spoken) == 2
+
+
+def test_a_text_that_is_not_there(folder: Path) -> None:
+    (folder / "text" / "zh-toy.txt").unlink()
+    done = make(folder, "model")
+    assert done.returncode == 2
+    assert f"no text: needed {folder / 'text'}/zh-*; give its folder as TEXT=" in done.stderr
 
 
 def test_the_interrupted_run_goes_on(folder: Path) -> None:

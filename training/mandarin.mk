@@ -33,7 +33,7 @@ JOBS ?= 2
 START ?= $(if $(filter zh,$(RECIPE)),$(WORK)/start.npz)
 # Of the weights, as their corpora have it.
 LICENCE ?= $(if $(filter mandarin-words,$(NAMED)),CC-BY-SA-4.0,Apache-2.0)
-CONVERT ?= --beam 200 --language zh --licence $(LICENCE)
+CONVERT ?= --beam 200
 
 DATA := $(WORK)/speech
 NAMED := $(shell grep -oh 'folder = "[^"]*"' $(CONFIG) | cut -d'"' -f2 | sort -u)
@@ -90,6 +90,7 @@ $(IMPORTED_THERE): $(DATA)/%/manifest.tsv: $(DOWNLOADS)/%
 # Each sentence once, in an order of their own, always the same; one in fifty is for dev and test
 # alone.
 $(WORK)/text/all.txt: $(wildcard $(TEXT)/zh-*)
+	@test "$^" || { echo "no text: needed $(TEXT)/zh-*; give its folder as TEXT=" >&2; exit 2; }
 	mkdir -p $(@D)
 	$(DS2EDGE) data text $^ -o $@.sorted $(PREPARE)
 	awk 'BEGIN { srand(1) } !said[$$0]++ { printf "%.9f\t%s\n", rand(), $$0 }' $@.sorted \
@@ -147,4 +148,4 @@ $(DATA)/held-out.tsv: $(GIVEN_THERE) $(IMPORTED_THERE) $(MADE_THERE)
 $(WORK)/zh/manifest.json: $(WORK)/train/.done $(WORK)/lm/language_model.json $(DATA)/held-out.tsv
 	$(DS2EDGE) convert $(WORK)/train/best.npz -o $(@D) --language-model $(WORK)/lm \
 	  --dev $(DATA)/held-out.tsv --test $(DATA)/held-out.tsv \
-	  --notes $(CONFIGS)/$(RECIPE).md $(CONVERT)
+	  --notes $(CONFIGS)/$(RECIPE).md --language zh --licence $(LICENCE) $(CONVERT)
