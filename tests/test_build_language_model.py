@@ -195,3 +195,21 @@ def test_a_weight_is_between_0_and_1(
     assert cli(["lm", text, "--adapt", text, f"--weight={weight}", "-o", str(tmp_path / "lm")]) == 2
     assert "--weight needs a number between 0 and 1" in capsys.readouterr().err
     assert not (tmp_path / "lm").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--order", "7"], "--order 2 to 6"),
+        (["--order", "1"], "--order 2 to 6"),
+        (["--prune", "1", "0"], "--prune needs numbers that do not fall"),
+        (["--prune", "1"], "the first of them 0"),
+        (["--prune", "0", "2", "1"], "got 0 2 1"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_before_the_text_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    assert cli(["lm", str(tmp_path / "none.txt"), *given, "-o", str(tmp_path / "lm")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

@@ -340,6 +340,7 @@ def test_bad_checkpoint_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "c.npz" in error
+    assert "pickle" not in error
 
 
 @pytest.mark.parametrize(

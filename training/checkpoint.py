@@ -70,7 +70,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError:
         raise DataError(f"no checkpoint {path}") from None
     except BROKEN as error:
-        raise DataError(f"{path} is not a whole checkpoint: {error}") from None
+        # NumPy takes what is no archive for a pickle, and advises to load it.
+        reason = "it is no archive of arrays" if "pickle" in str(error) else error
+        raise DataError(f"{path} is not a whole checkpoint: {reason}") from None
     if number not in range(1, FORMAT + 1):
         raise DataError(f"{path} has checkpoint format {number}, needed: {FORMAT} or older")
     try:

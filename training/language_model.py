@@ -30,6 +30,7 @@ from ds2edge.training.texts.prepare import checked_lines
 log = logging.getLogger(__name__)
 
 NAMED_CHARACTERS = 5  # in a message
+MOST_ORDER = 6  # that the decoder loads: native/kenlm.cmake
 
 EPILOG = """examples:
   ds2edge lm books.txt.xz sentences.txt -o lm-en
@@ -70,6 +71,12 @@ class LanguageModelOptions:
     def __post_init__(self) -> None:
         if not 0 < self.weight < 1:
             raise ConfigError(f"--weight needs a number between 0 and 1, got {self.weight}")
+        for prune in (self.prune, self.adapted_prune):
+            if not prune or prune[0] != 0 or list(prune) != sorted(prune):
+                raise ConfigError(
+                    "--prune needs numbers that do not fall, the first of them 0 for words are "
+                    f"never dropped; got {' '.join(map(str, prune))}"
+                )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tools", type=Path, help="folder of lmplz and build_binary [PATH]")
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    if given.megabytes < 0 or given.order < 2 or given.words < 1:
+    if given.megabytes < 0 or given.words < 1 or not 2 <= given.order <= MOST_ORDER:
         raise ConfigError(
-            "needed: --words 1 or more, --order 2 or more, --megabytes above 0; "
+            f"needed: --words 1 or more, --order 2 to {MOST_ORDER}, --megabytes above 0; "
             f"got {given.words}, {given.order}, {given.megabytes:g}"
         )
     options = LanguageModelOptions(
