@@ -40,8 +40,8 @@ class SampleInput:
         Raises:
             AudioError: a rate is not a number from 1,000 to 768,000.
         """
-        self.sample_rate = _checked_rate(sample_rate)
-        self.model_rate = _checked_rate(model_rate)
+        self.sample_rate = checked_rate(sample_rate)
+        self.model_rate = checked_rate(model_rate)
         self._channels: int | None = None  # known with the first samples
         self._start = 0.0  # seconds of the inputs before this one
         self._frames = 0
@@ -111,7 +111,12 @@ class SampleInput:
         return np.asarray(self._resampler.resample_chunk(mono, last=last), np.float32)
 
 
-def _checked_rate(rate: Any) -> float:
+def checked_rate(rate: Any) -> float:
+    """A sample rate in Hz.
+
+    Raises:
+        AudioError: it is none that audio can have.
+    """
     if rate is None:
         raise AudioError("sample_rate is needed where there is no file header, got None")
     number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -99,6 +99,9 @@ names = st.sampled_from([*(field.name for field in fields(Start)), "path", "type
 
 
 @given(changes=st.dictionaries(names, anything, max_size=3))
+@example(changes={"sample_rate": 0.0})
+@example(changes={"sample_rate": 1e6})
+@example(changes={"channels": 65})
 def test_whatever_is_said_is_read_or_refused(changes: dict[str, Any]) -> None:
     """And what the schema does not allow is never read."""
     message = {**START, **changes}

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
-from ds2edge.audio import MOST_CHANNELS
-from ds2edge.errors import ConfigError
+from ds2edge.audio import MOST_CHANNELS, checked_rate
+from ds2edge.errors import AudioError, ConfigError
 from ds2edge.options import StreamOptions
 from ds2edge.plain_values import from_dict
 from ds2edge.results import Seconds
@@ -133,6 +133,10 @@ def parse_start(text: str) -> Start:
     start = _built(Start, values)
     if not 1 <= start.channels <= MOST_CHANNELS:
         _refuse(f"channels must be from 1 to {MOST_CHANNELS}, got {start.channels}")
+    try:
+        checked_rate(start.sample_rate)
+    except AudioError as error:
+        _refuse(str(error))
     return start
 
 
