@@ -156,4 +156,32 @@ LANGUAGE_FAULTS = (
         " ||",
         (MODELS, "-k", "tokens"),
     ),
+    Fault(
+        "UTF-8 read as another encoding",
+        "training/texts/encodings.py",
+        'return "" if encoding.startswith("gb") and _by_chance(sample) else sure',
+        'return ""',
+        (TEXTS, "-k", "encoding or told"),
+    ),
+    Fault(
+        "tokens that no text has",
+        "ds2edge/token_files.py",
+        "if reason := unspelled(token, tokens):",
+        'if reason := "":',
+        (FILES,),
+    ),
+    Fault(
+        "no room left out for silent steps",
+        "training/data/corpora.py",
+        " - model.silent)",
+        ")",
+        ("tests/test_manifest.py", "-k", "silent"),
+    ),
+    Fault(
+        "the second stage begins where the first did",
+        "training/mandarin.mk",
+        "$(call train,$(CONFIG),$(if $(FIRST),$(WORK)/first/best.npz,$(START)))",
+        "$(call train,$(CONFIG),$(START))",
+        ("tests/test_mandarin_recipe.py", "-k", "stage"),
+    ),
 )
