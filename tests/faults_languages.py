@@ -6,7 +6,7 @@ from fault import Fault
 
 WRITING, TEXTS, SOURCES = "tests/test_writing.py", "tests/test_texts.py", "tests/test_sources.py"
 STREAM, FILES = "tests/test_contract_mandarin.py", "tests/test_token_files.py"
-MODELS = "tests/test_language_model.py"
+MODELS, ENCODINGS = "tests/test_language_model.py", "tests/test_encodings.py"
 
 LANGUAGE_FAULTS = (
     Fault(
@@ -140,7 +140,7 @@ LANGUAGE_FAULTS = (
         "training/texts/lines.py",
         "            _check_sense(path, encoding)\n",
         "            pass\n",
-        (TEXTS, "-k", "encoding"),
+        (ENCODINGS,),
     ),
     Fault(
         "a hyphen in a range is a minus",
@@ -161,7 +161,7 @@ LANGUAGE_FAULTS = (
         "training/texts/encodings.py",
         'return "" if encoding.startswith("gb") and _by_chance(sample) else sure',
         'return ""',
-        (TEXTS, "-k", "encoding or told"),
+        (ENCODINGS,),
     ),
     Fault(
         "tokens that no text has",
