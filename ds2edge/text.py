@@ -190,7 +190,7 @@ def unaccented(text: str, tokens: TokenSet) -> str:
 
 
 def unspelled(token: str, tokens: TokenSet) -> str:
-    """Why `normalise` leaves no text with a token of the set in it; empty: texts can have it."""
+    """Why no text has a token of the set in it once it is normalised; empty: it can have it."""
     spelled = unaccented(token.translate(APOSTROPHES), tokens)
     if spelled != token:
         return f"it becomes {spelled!r}"

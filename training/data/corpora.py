@@ -137,7 +137,7 @@ def load_recordings(
 
 
 def _steps(frames: int, model: ModelConfig) -> int:
-    """With which CTC can align tokens."""
+    """Output steps with which CTC can align tokens."""
     return max(0, -(-frames // model.time_stride) - model.silent)
 
 
